@@ -1,0 +1,50 @@
+# rsqld: `make help` lists the targets. Only Go and make are needed, unless a target says otherwise.
+GO       ?= go
+BINARY   := bin/rsqld
+MODULE   := github.com/rsqld/rsqld
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS  := -s -w -X $(MODULE)/db.version=$(VERSION)
+PACKAGES := ./...
+PLATFORMS := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
+export CGO_ENABLED = 0
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test fmt vet unit cross race fuzz figures proto clean
+
+help: ## List the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## Build bin/rsqld
+	@$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BINARY) .
+
+run: build ## Build, then run a cluster of three nodes with a shell in front of it
+	@$(BINARY) demo 3
+
+test: fmt vet unit ## Check the format, vet, and run all unit and end-to-end tests
+
+fmt:
+	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; fi
+
+# db/sqlite holds pointers into C memory as uintptr, which vet's unsafeptr check cannot follow.
+vet:
+	@$(GO) vet $$($(GO) list $(PACKAGES) | grep -v '/db/sqlite$$')
+	@$(GO) vet -unsafeptr=false ./db/sqlite
+
+unit:
+	@$(GO) test -timeout 300s $(PACKAGES)
+
+cross: ## Build for every supported platform
+	@for platform in $(PLATFORMS); do \
+		GOOS=$${platform%/*} GOARCH=$${platform#*/} $(GO) build -o /dev/null . && echo "built $$platform" || exit 1; done
+
+race: ## Run the tests under the race detector (needs a C compiler)
+	@CGO_ENABLED=1 $(GO) test -race -timeout 1200s $(PACKAGES)
+
+proto: ## Regenerate the protobuf code (needs protoc; installs the Go plugin)
+	@$(GO) install google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
+	@PATH="$$($(GO) env GOPATH)/bin:$$PATH" protoc --go_out=. --go_opt=module=$(MODULE) \
+		transport/wire/sql.proto transport/wire/peer.proto transport/wire/join.proto db/command/command.proto
+
+clean: ## Remove what was built
+	@rm -rf bin

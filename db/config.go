@@ -1,0 +1,124 @@
+package db
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"time"
+)
+
+// Defaults and limits of a Node. Each is a field of Config of the same name unless it says otherwise.
+const (
+	// DefaultListen is the address of a node that was told none.
+	DefaultListen = "127.0.0.1:4001"
+	// DefaultElectionTimeout is T of raft.md: elections begin after a random time in [T, 2T) without a leader.
+	DefaultElectionTimeout = 150 * time.Millisecond
+	// DefaultNoLeaderWait is how long after the last contact with a quorum a write is held before it is refused.
+	DefaultNoLeaderWait = 500 * time.Millisecond
+	// DefaultTimeout bounds a request that brought no deadline of its own.
+	DefaultTimeout = 10 * time.Second
+	// DefaultMaxStatements bounds the statements of one request.
+	DefaultMaxStatements = 10_000
+	// JoinTimeout bounds one attempt to join through one address. It is not configurable.
+	JoinTimeout = 10 * time.Second
+)
+
+// ErrUsage is the cause of errors that another Config would not have.
+var ErrUsage = errors.New("usage")
+
+// Config says how to open a Node. Only Data is needed.
+type Config struct {
+	// Data is the directory that holds everything the node knows. An empty or absent one founds a cluster, or
+	// joins one if Join is set.
+	Data string
+	// Listen is host:port for QUIC (UDP). Port 0 takes a free one.
+	Listen string
+	// Advertise is the address that peers and clients dial; empty: the one listened on.
+	Advertise string
+	// Join are addresses of members of the cluster to join. Ignored in a directory that already has a node.
+	Join []string
+	// Token is the join token, or @FILE to read it from a file. Ignored like Join.
+	Token string
+	// Learner joins as a learner that stays one.
+	Learner bool
+	// Name is what people call the node; empty: n and its id.
+	Name string
+	// Settings are cluster settings, fixed when the cluster is founded.
+	Settings map[string]string
+
+	ElectionTimeout time.Duration
+	NoLeaderWait    time.Duration
+	Timeout         time.Duration
+	MaxStatements   int
+
+	// PacketConn is used instead of a socket of the node's own. The node closes it.
+	PacketConn net.PacketConn
+	// Logger gets state changes. Nil: nothing is logged.
+	Logger *slog.Logger
+}
+
+// withDefaults fills what was left empty and refuses what cannot work, wrapping ErrUsage.
+func (c Config) withDefaults() (Config, error) {
+	if c.Data == "" {
+		return c, fmt.Errorf("%w: no data directory given", ErrUsage)
+	}
+	setDefault(&c.Listen, DefaultListen)
+	setDefault(&c.ElectionTimeout, DefaultElectionTimeout)
+	setDefault(&c.NoLeaderWait, DefaultNoLeaderWait)
+	setDefault(&c.Timeout, DefaultTimeout)
+	setDefault(&c.MaxStatements, DefaultMaxStatements)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if err := checkAddress("--listen", c.Listen); err != nil {
+		return c, err
+	}
+	if c.Advertise == "" && c.PacketConn == nil && unspecified(c.Listen) {
+		return c, fmt.Errorf("%w: --listen %s is every address of this machine, and peers need one to dial: add --advertise HOST:PORT",
+			ErrUsage, c.Listen)
+	}
+	if c.Advertise != "" {
+		if err := checkAddress("--advertise", c.Advertise); err != nil {
+			return c, err
+		}
+	}
+	for _, address := range c.Join {
+		if err := checkAddress("--join", address); err != nil {
+			return c, err
+		}
+	}
+	return c, nil
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+func checkAddress(flag, address string) error {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("%w: %s %q is not HOST:PORT", ErrUsage, flag, address)
+	}
+	if _, err := net.LookupPort("udp", port); err != nil {
+		return fmt.Errorf("%w: %s %q: %q is not a port", ErrUsage, flag, address, port)
+	}
+	if host == "" && flag != "--listen" {
+		return fmt.Errorf("%w: %s %q has no host", ErrUsage, flag, address)
+	}
+	return nil
+}
+
+// unspecified reports whether the host of address means all addresses of the machine.
+func unspecified(address string) bool {
+	host, _, _ := net.SplitHostPort(address)
+	if host == "" {
+		return true
+	}
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return ip != nil && ip.IsUnspecified()
+}

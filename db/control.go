@@ -1,0 +1,246 @@
+package db
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"strconv"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/rsqld/rsqld/db/command/commandpb"
+	"github.com/rsqld/rsqld/db/engine"
+	"github.com/rsqld/rsqld/raft"
+	"github.com/rsqld/rsqld/transport/identity"
+	"github.com/rsqld/rsqld/transport/wire"
+	"github.com/rsqld/rsqld/transport/wire/joinpb"
+	"github.com/rsqld/rsqld/transport/wire/sqlpb"
+)
+
+// table is the answer to a control verb: rows as any statement has them.
+type table struct {
+	columns []string
+	rows    [][]any
+}
+
+// verb is one thing that a node can be asked, or told, about the cluster.
+type verb struct {
+	role    identity.Role // the least role that may
+	leader  bool          // runs on the leader: other nodes relay it
+	peers   bool          // only members may
+	minimum int           // arguments
+	maximum int
+	run     func(s *session, ctx context.Context, term raft.Term, args []string) (*table, *Error)
+}
+
+var verbs = map[string]verb{
+	"nodes":    {role: identity.RoleRead, run: (*session).nodes},
+	"status":   {role: identity.RoleRead, run: (*session).status},
+	"leader":   {role: identity.RoleRead, run: (*session).leader},
+	"health":   {role: identity.RoleRead, run: (*session).health},
+	"self":     {role: identity.RoleRead, run: (*session).self},
+	"transfer": {role: identity.RoleAdmin, leader: true, maximum: 1, run: (*session).transfer},
+	"promote":  {role: identity.RoleAdmin, leader: true, minimum: 1, maximum: 1, run: (*session).promote},
+	"remove":   {role: identity.RoleAdmin, leader: true, minimum: 1, maximum: 1, run: (*session).remove},
+	"token":    {role: identity.RoleAdmin, leader: true, maximum: 1, run: (*session).token},
+	"admit":    {role: identity.RoleAdmin, leader: true, peers: true, minimum: 2, maximum: 2, run: (*session).admit},
+	"announce": {role: identity.RoleAdmin, leader: true, peers: true, minimum: 2, maximum: 2, run: (*session).announce},
+}
+
+// control runs a Control and returns the frame that ends it.
+func (s *session) control(ctx context.Context, c *sqlpb.Control) *sqlpb.ServerFrame {
+	v, known := verbs[c.Verb]
+	switch {
+	case !known || v.peers && !s.relayed:
+		return failure(c.Id, protocolError("%q is no command that this node knows", c.Verb))
+	case s.principal.Role < v.role:
+		return failure(c.Id, denied("%s needs role %s, and %s has role %s", c.Verb, v.role, s.principal.Name, s.principal.Role))
+	case len(c.Args) < v.minimum || len(c.Args) > v.maximum:
+		return failure(c.Id, protocolError("%s takes %d to %d arguments, not %d", c.Verb, v.minimum, v.maximum, len(c.Args)))
+	}
+	if !v.leader {
+		return s.answer(c.Id)(v.run(s, ctx, 0, c.Args))
+	}
+	var last *sqlpb.ServerFrame
+	failed := s.node.hold(ctx, func(leader raft.ID, term raft.Term) *Error {
+		if leader == s.node.self.Node {
+			if failed := s.node.catchUp(ctx); failed != nil {
+				return failed
+			}
+			t, failed := v.run(s, ctx, term, c.Args)
+			if failed == nil {
+				last = s.answer(c.Id)(t, nil)
+			}
+			return failed
+		}
+		if s.relayed {
+			return s.node.notLeader()
+		}
+		return s.relayRequest(ctx, leader, c.Id, &sqlpb.ClientFrame{Frame: &sqlpb.ClientFrame_Control{Control: c}}, &last)
+	})
+	if failed != nil {
+		return failure(c.Id, failed)
+	}
+	return last
+}
+
+// answer sends a table and returns its Done, or the frame of the error.
+func (s *session) answer(id uint64) func(*table, *Error) *sqlpb.ServerFrame {
+	return func(t *table, failed *Error) *sqlpb.ServerFrame {
+		if failed != nil {
+			return failure(id, failed)
+		}
+		out := &output{session: s, request: id}
+		columns := make([]engine.Column, len(t.columns))
+		for i, name := range t.columns {
+			columns[i].Name = name
+		}
+		err := out.Columns(columns)
+		for _, row := range t.rows {
+			if err == nil {
+				err = out.Row(wire.AppendRow(nil, row))
+			}
+		}
+		if err == nil {
+			err = out.flush(false)
+		}
+		if err != nil {
+			return failure(id, out.failed)
+		}
+		return &sqlpb.ServerFrame{Frame: &sqlpb.ServerFrame_Done{Done: &sqlpb.Done{Id: id, Index: uint64(s.node.replica.Applied())}}}
+	}
+}
+
+// ask sends a control verb to a peer in a session of its own and returns the rows of its answer.
+func (n *Node) ask(ctx context.Context, peer raft.ID, name string, args ...string) ([][]any, *Error) {
+	stream, err := n.openRelay(ctx, peer, &sqlpb.Hello{
+		Version: protocolVersion, Client: n.self.Name, OnBehalf: &sqlpb.Principal{Name: n.self.Name, Role: sqlpb.Role_ROLE_ADMIN}})
+	if err != nil {
+		return nil, n.noQuorum()
+	}
+	defer stream.Close()
+	defer context.AfterFunc(ctx, func() { stream.Close() })()
+	err = stream.Send(&sqlpb.ClientFrame{Frame: &sqlpb.ClientFrame_Control{Control: &sqlpb.Control{Id: 1, Verb: name, Args: args}}})
+	if err == nil {
+		err = stream.Flush()
+	}
+	var rows [][]any
+	columns := 0
+	for err == nil {
+		var frame sqlpb.ServerFrame
+		if err = stream.Recv(&frame); err != nil {
+			break
+		}
+		switch f := frame.Frame.(type) {
+		case *sqlpb.ServerFrame_Columns:
+			columns = len(f.Columns.Columns)
+		case *sqlpb.ServerFrame_Rows:
+			more, bad := wire.DecodeRows(f.Rows.Packed, columns, int(f.Rows.Count))
+			rows, err = append(rows, more...), bad
+		case *sqlpb.ServerFrame_Done:
+			return rows, nil
+		case *sqlpb.ServerFrame_Error:
+			e := f.Error
+			return nil, &Error{Class: e.Class, Retry: e.Retry, Message: e.Message}
+		}
+	}
+	return nil, outcomeUnknown(fmt.Errorf("lost node %d before its answer: %w", peer, err))
+}
+
+func (s *session) transfer(ctx context.Context, _ raft.Term, args []string) (*table, *Error) {
+	var target raft.ID
+	if len(args) == 1 {
+		id, failed := s.node.parseMember(args[0])
+		if failed != nil {
+			return nil, failed
+		}
+		target = id
+	}
+	if target == s.node.self.Node {
+		return nil, protocolError("node %d leads already", target)
+	}
+	if err := s.node.replica.Transfer(ctx, target); err != nil {
+		return nil, protocolError("handing leadership over: %v", err)
+	}
+	return s.leader(ctx, 0, nil)
+}
+
+func (s *session) promote(ctx context.Context, _ raft.Term, args []string) (*table, *Error) {
+	id, failed := s.node.parseMember(args[0])
+	if failed == nil {
+		failed = s.node.promote(ctx, id)
+	}
+	return &table{}, failed
+}
+
+func (s *session) remove(ctx context.Context, term raft.Term, args []string) (*table, *Error) {
+	id, failed := s.node.parseMember(args[0])
+	if failed == nil {
+		failed = s.node.removeMember(ctx, term, id)
+	}
+	return &table{}, failed
+}
+
+// parseMember finds a member by id or by name.
+func (n *Node) parseMember(text string) (raft.ID, *Error) {
+	for _, m := range n.members() {
+		if m.Name == text || strconv.FormatUint(uint64(m.ID), 10) == text {
+			return m.ID, nil
+		}
+	}
+	return 0, protocolError("there is no node %q: .nodes lists the members", text)
+}
+
+// token mints a join token. The cluster stores only what verifies it.
+func (s *session) token(ctx context.Context, term raft.Term, args []string) (*table, *Error) {
+	learner := false
+	if len(args) == 1 {
+		if args[0] != "learner" {
+			return nil, protocolError("token takes the argument learner or none, not %q", args[0])
+		}
+		learner = true
+	}
+	token := identity.NewToken(s.node.identity.CA)
+	id, key := token.ID(), token.Key()
+	result, failed := s.node.propose(ctx, term, &commandpb.Command{Body: &commandpb.Command_MintToken{MintToken: &commandpb.MintToken{
+		Id: id[:], Key: key[:], Learner: learner, Uses: 1, Expires: s.node.stamps.now(s.node.engine.LastTime()) + int64(tokenLifetime),
+	}}})
+	if failed == nil && result.Err != nil {
+		failed = entryError(result)
+	}
+	return &table{columns: []string{"token"}, rows: [][]any{{token.String()}}}, failed
+}
+
+// admit is a join that another member took.
+func (s *session) admit(ctx context.Context, term raft.Term, args []string) (*table, *Error) {
+	var request joinpb.JoinRequest
+	encoded, err := base64.StdEncoding.DecodeString(args[0])
+	if err == nil {
+		err = proto.Unmarshal(encoded, &request)
+	}
+	exporter, bad := base64.StdEncoding.DecodeString(args[1])
+	if err != nil || bad != nil {
+		return nil, protocolError("admit takes a join request and an exporter in base64")
+	}
+	answer, failed := s.node.admit(ctx, term, &request, exporter)
+	if failed != nil {
+		return nil, failed
+	}
+	packed, err := proto.Marshal(answer)
+	if err != nil {
+		return nil, protocolError("encoding the answer: %v", err)
+	}
+	return &table{columns: []string{"answer"}, rows: [][]any{{packed}}}, nil
+}
+
+// announce is another member's new address.
+func (s *session) announce(ctx context.Context, term raft.Term, args []string) (*table, *Error) {
+	id, failed := s.node.parseMember(args[0])
+	if failed != nil {
+		return nil, failed
+	}
+	if err := checkAddress("the address", args[1]); err != nil {
+		return nil, protocolError("%v", err)
+	}
+	return &table{}, s.node.setAddress(ctx, term, id, args[1])
+}

@@ -1,0 +1,31 @@
+// Package db is the replicated database: a Node is an engine (deterministic SQL), a replica (the log and the agreement
+// on it) and a transport (peers, sessions, joins) under one roof.
+//
+// # Model
+//
+// A write travels: session → classify → (on a follower: relay to the leader's session) → one log entry → committed by
+// a majority → applied by every replica → answered. A read runs where the client is, at the level the client chose:
+//
+//	local         what this node has applied
+//	session       at least what the session has seen (Execute.min_index)
+//	linearizable  at least what was committed when the read began; executed here
+//	strong        the same, executed by the leader
+//
+// # Contract
+//
+// An answer to a write says one of three things: it is done (committed by a majority and applied), it is certainly not
+// done (an error with retry "same" or a deterministic SQL error), or its outcome is unknown. A node never sends a write
+// again once it may have been proposed.
+//
+// A node that knows no leader holds writes until 500 ms (Config.NoLeaderWait) after the last contact with a quorum and
+// then refuses them with class no_quorum; reads at level local go on.
+//
+// Membership is two things that move together: the voters and learners (a raft.Configuration in the log) and the table
+// of members (names, addresses, keys: replicated rows). A node joins as a learner with a token; the leader promotes it
+// when it has caught up, unless it asked to stay a learner.
+//
+// # What it does not do
+//
+// Interactive transactions (BEGIN … COMMIT over several requests) and the table that makes retries exact are not part
+// of this version; several statements in one atomic request are one entry. A node keeps its whole log.
+package db

@@ -1,0 +1,45 @@
+// Package driver is the client of an rsqld cluster: a database/sql driver with the name "rsqld", and beneath it a typed
+// interface for programs that want more than database/sql has.
+//
+// # Model
+//
+// A [Connector] stands for a cluster. It keeps one QUIC connection to each node in use and knows the members and the
+// leader as far as nodes have told. [Connector.Open] opens a session, a [Conn]: one stream to one node. [Conn.Execute]
+// sends a [Request], one or several statements with their arguments, and returns [Results] that stream. database/sql
+// uses the same types: sql.Open("rsqld", "rsqld://host/?cred=FILE"), see [ParseDSN], or sql.OpenDB with a Connector.
+//
+// Values are nil, int64, float64, string and []byte, exactly as SQLite has them. Through database/sql, columns declared
+// DATETIME, TIMESTAMP or DATE give time.Time and columns declared BOOLEAN give bool, if they hold one. A time.Time is
+// bound as UTC text, 2006-01-02 15:04:05.999999999+00:00.
+//
+// # Contract
+//
+// A write is never sent a second time unless a node has said that it did not execute it. The cases:
+//
+//	what happened                                   what the driver does
+//	no node can be reached                          ErrUnreachable; nothing was sent
+//	the node was lost before the request was sent   sends it to another node
+//	the node shuts down and refuses                 sends it to another node
+//	no quorum, "nothing was executed"               sends it again with the same number, for NoQuorumPatience
+//	lost after sending, the request only reads      sends it to another node, if no row was handed out yet
+//	lost after sending, it may write                ErrOutcomeUnknown
+//	the context ends                                cancels on the node, waits for its word, at most CancelGrace
+//
+// A request only reads if it says so ([Request.ReadOnly]) or is a single SELECT, VALUES or EXPLAIN. Writes carry the
+// session's id and a number that rises from 1; both stay with the Conn when it moves to another node.
+//
+// All sessions of a Connector share the highest log index that any of them has seen: at [LevelSession], the default, no
+// read is older than that, on whatever node. When a Conn had to move, [Conn.Node] tells.
+//
+// The driver returns [database/sql/driver.ErrBadConn] only for a Conn that was closed before: when it is returned,
+// database/sql runs the request again.
+//
+// A Conn runs one request at a time. If another one is sent while Results are open, the rest of those is fetched first
+// and kept in memory, up to [MaxBuffered].
+//
+// # What it does not do
+//
+// There are no interactive transactions yet: Begin returns [ErrTransactions]. Several statements in one Exec are atomic.
+// There are no users with passwords: a credential file says who the client is. Nothing is cached, and no SQL is parsed
+// beyond its first word.
+package driver

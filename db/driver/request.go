@@ -1,0 +1,387 @@
+package driver
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+
+	"github.com/rsqld/rsqld/transport/wire"
+	"github.com/rsqld/rsqld/transport/wire/sqlpb"
+)
+
+// Request is SQL text, of one statement or several, with the arguments of all of them.
+type Request struct {
+	SQL string
+	// Args are positional, or [sql.NamedArg]: nil, integers, floats, bool, string, []byte, [time.Time].
+	Args []any
+	// Level of reads; empty: the session's.
+	Level Level
+	// Atomic executes all statements or none, as one write.
+	Atomic bool
+	// ReadOnly refuses anything that writes.
+	ReadOnly bool
+}
+
+// Execute sends a request and waits for the first answer. An error says that none of its results will come.
+//
+// The end of ctx, also while the Results are read, cancels the request on the node; the session lives on. A request of
+// which nothing was executed is sent again: to another node if this one cannot be reached, to the same one for
+// [NoQuorumPatience] if it has no quorum. One that was sent and not answered is sent again only if it cannot write;
+// otherwise the error is [ErrOutcomeUnknown].
+func (c *Conn) Execute(ctx context.Context, r Request) (*Results, error) {
+	args, err := arguments(r.Args)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkLevel(r.Level); err != nil {
+		return nil, protocolError("%v", err)
+	}
+	call := &call{conn: c, single: isSingle(r.SQL), reads: r.ReadOnly || isSelect(r.SQL), atomic: r.Atomic}
+	call.numbered = !call.reads
+	execute := &sqlpb.Execute{
+		Statements: []*sqlpb.Statement{{Sql: r.SQL, Args: args}}, Atomic: r.Atomic, Level: levels[r.Level], ReadOnly: r.ReadOnly,
+		MaxStalenessMs: milliseconds(c.connector.config.MaxStaleness),
+	}
+	level := r.Level
+	if level == "" {
+		level = c.connector.config.Level
+	}
+	call.frame = func(ctx context.Context, id uint64) *sqlpb.ClientFrame {
+		execute.Id, execute.TimeoutMs, execute.Seq = id, c.timeoutMs(ctx), call.seq
+		if level == LevelSession {
+			execute.MinIndex = c.connector.Index()
+		}
+		return &sqlpb.ClientFrame{Frame: &sqlpb.ClientFrame_Execute{Execute: execute}}
+	}
+	return call.run(ctx)
+}
+
+// safeVerbs are the control verbs that change nothing.
+var safeVerbs = map[string]bool{"nodes": true, "status": true, "leader": true, "health": true, "sessions": true}
+
+// Control asks the node about the cluster, or to change it. The answer is rows, as of a statement.
+func (c *Conn) Control(ctx context.Context, verb string, args ...string) (*Results, error) {
+	call := &call{conn: c, single: true, reads: safeVerbs[verb]}
+	call.frame = func(ctx context.Context, id uint64) *sqlpb.ClientFrame {
+		return &sqlpb.ClientFrame{Frame: &sqlpb.ClientFrame_Control{Control: &sqlpb.Control{
+			Id: id, Verb: verb, Args: args, TimeoutMs: c.timeoutMs(ctx)}}}
+	}
+	return call.run(ctx)
+}
+
+// call is a request on its way.
+type call struct {
+	conn *Conn
+	// reads says that the request certainly changes nothing, so that it may be sent twice.
+	reads bool
+	// single says that the text holds one statement; atomic, that all of them are one write.
+	single, atomic bool
+	// numbered says that the request gets a write number. It stays the same when the request is sent again.
+	numbered bool
+	seq      uint64 // the number, zero before it was given out
+	// frame makes the frame to send, with the time that is left.
+	frame func(ctx context.Context, id uint64) *sqlpb.ClientFrame
+
+	id     uint64 // of the attempt under way
+	node   string // name or address, for errors
+	cancel canceller
+}
+
+// run sends the request, again and again while that is safe and of use.
+func (r *call) run(ctx context.Context) (*Results, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, ended(ctx)
+	}
+	begun := time.Now()
+	for moves := 0; ; {
+		frame, err := r.attempt(ctx)
+		if err == nil {
+			return r.results(frame)
+		}
+		var refused *Error
+		switch {
+		case !errors.As(err, &refused) || refused.Retry != RetrySame || ctx.Err() != nil:
+			return nil, r.settled(err)
+		case refused.Class == ClassNoQuorum && time.Since(begun)+NoQuorumPause < NoQuorumPatience:
+			if pause(ctx, NoQuorumPause) != nil {
+				return nil, r.settled(err)
+			}
+		case refused.Class == ClassShuttingDown && moves < maxMoves:
+			moves++
+			r.conn.lose()
+		default:
+			return nil, r.settled(err)
+		}
+	}
+}
+
+// maxMoves bounds how often one request looks for another node.
+const maxMoves = 3
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// attempt sends the request once and returns the first frame of its answer. An error of a read that was sent is
+// RetrySame; of anything else that was sent and not answered, it is ClassOutcomeUnknown.
+func (r *call) attempt(ctx context.Context) (*sqlpb.ServerFrame, error) {
+	c := r.conn
+	if err := c.ready(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil, ended(ctx)
+		}
+		return nil, err
+	}
+	c.request++
+	r.id, r.node = c.request, c.name()
+	if r.seq == 0 && r.numbered {
+		// Given out here and not before: a new session begins at 1.
+		c.seq++
+		r.seq = c.seq
+	}
+	r.cancel.start(ctx, c, r.id)
+	err := c.send(c.stream, r.frame(ctx, r.id))
+	if errors.Is(err, wire.ErrFrameTooLarge) {
+		r.cancel.end() // and not a byte was sent
+		r.unused()
+		return nil, &Error{Class: ClassTooLarge, Retry: RetryNever, Offset: -1, cause: err,
+			Message: fmt.Sprintf("the request is too large: %v; send it in parts", err)}
+	}
+	if err != nil {
+		// Some of the frame may have left, and so may all of it.
+		c.lose()
+		return nil, r.broken(ctx, err)
+	}
+	frame, err := r.receive()
+	if err == nil && frame.GetError() != nil {
+		err = wireError(frame.GetError())
+		r.cancel.end()
+	}
+	if err != nil {
+		return nil, r.failed(ctx, err)
+	}
+	return frame, nil
+}
+
+func (c *Conn) name() string {
+	if name := c.NodeName(); name != "" {
+		return name
+	}
+	return c.address
+}
+
+// receive returns the next frame of this request's answer.
+func (r *call) receive() (*sqlpb.ServerFrame, error) {
+	for {
+		frame, err := r.conn.receive()
+		if err != nil {
+			return nil, err
+		}
+		switch id := frameID(frame); {
+		case id == r.id:
+			return frame, nil
+		case id > r.id:
+			r.conn.lose()
+			return nil, protocolError("the node answers request %d, and %d is the last one", id, r.id)
+		}
+		// An answer to a ping that was given up.
+	}
+}
+
+func frameID(frame *sqlpb.ServerFrame) uint64 {
+	switch f := frame.Frame.(type) {
+	case *sqlpb.ServerFrame_Columns:
+		return f.Columns.Id
+	case *sqlpb.ServerFrame_Rows:
+		return f.Rows.Id
+	case *sqlpb.ServerFrame_Done:
+		return f.Done.Id
+	case *sqlpb.ServerFrame_Error:
+		return f.Error.Id
+	case *sqlpb.ServerFrame_Pong:
+		return f.Pong.Id
+	}
+	return 0
+}
+
+// failed completes an error of the stream or of the node.
+func (r *call) failed(ctx context.Context, err error) error {
+	var refused *Error
+	if !errors.As(err, &refused) {
+		return r.broken(ctx, err)
+	}
+	if ctx.Err() != nil && (refused.Class == ClassCancelled || refused.Class == ClassOutcomeUnknown) {
+		refused.cause = context.Cause(ctx)
+	}
+	if r.conn.stream != nil || refused.Retry == RetrySame || r.reads && refused.Class == ClassProtocol {
+		return refused
+	}
+	return r.broken(ctx, refused) // the whole session failed, with a request on it
+}
+
+// broken is the error of a request whose stream broke.
+func (r *call) broken(ctx context.Context, cause error) error {
+	r.cancel.end()
+	switch {
+	case ctx.Err() == nil:
+		return lost(r.node, !r.reads, cause)
+	case r.reads:
+		return ended(ctx)
+	default:
+		return lost(r.node, true, context.Cause(ctx))
+	}
+}
+
+// settled takes note that the request will not be sent again.
+func (r *call) settled(err error) error {
+	var failed *Error
+	if !errors.As(err, &failed) || failed.Retry == RetrySame {
+		r.unused()
+	}
+	return err
+}
+
+// unused gives the write number back: nothing was written under it.
+func (r *call) unused() {
+	if r.seq != 0 && r.conn.seq == r.seq {
+		r.conn.seq--
+	}
+}
+
+// used moves the Conn's write number behind those of so many statements, which count from the request's own. A number
+// that may have been used is never used again.
+func (r *call) used(statements uint64) {
+	if r.atomic {
+		statements = 1
+	}
+	if r.seq != 0 {
+		r.conn.seq = max(r.conn.seq, r.seq+statements-1)
+	}
+}
+
+// results begins the results with their first frame.
+func (r *call) results(first *sqlpb.ServerFrame) (*Results, error) {
+	results := &Results{call: r, queue: []*sqlpb.ServerFrame{first}, more: true}
+	r.conn.open = results
+	return results, results.note(first)
+}
+
+// canceller sends Cancel when a request's context ends, and cuts the stream off when that does not help.
+type canceller struct {
+	unhook func() bool
+
+	mu    sync.Mutex // guards what follows
+	ctx   context.Context
+	ended bool
+	grace *time.Timer
+}
+
+// start watches ctx for an attempt. The canceller of the attempt before has ended.
+func (k *canceller) start(ctx context.Context, c *Conn, id uint64) {
+	k.end()
+	k.mu.Lock()
+	k.ctx, k.ended = ctx, false
+	k.mu.Unlock()
+	s := c.stream
+	k.unhook = context.AfterFunc(ctx, func() { k.cancel(c, s, id) })
+}
+
+func (k *canceller) cancel(c *Conn, s stream, id uint64) {
+	k.mu.Lock()
+	if k.ended || k.grace != nil {
+		k.mu.Unlock()
+		return
+	}
+	k.grace = time.AfterFunc(CancelGrace, func() { s.Close() })
+	k.mu.Unlock()
+	// A Cancel that comes too late is ignored by the node: it names its request.
+	if err := c.send(s, &sqlpb.ClientFrame{Frame: &sqlpb.ClientFrame_Cancel{Cancel: &sqlpb.Cancel{Id: id}}}); err != nil {
+		s.Close()
+	}
+}
+
+// end stops watching: the request has been answered to its end, or its stream is lost.
+func (k *canceller) end() {
+	if k.unhook != nil {
+		k.unhook()
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.ended = true
+	if k.grace != nil {
+		k.grace.Stop()
+		k.grace = nil
+	}
+}
+
+// cause is why the context that is watched ended; nil if it has not.
+func (k *canceller) cause() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.ctx == nil || k.ctx.Err() == nil {
+		return nil
+	}
+	return context.Cause(k.ctx)
+}
+
+// now cancels the request without an end of its context.
+func (k *canceller) now(r *call) {
+	if s := r.conn.stream; s != nil {
+		k.cancel(r.conn, s, r.id)
+	}
+}
+
+// arguments converts the arguments of a request.
+func arguments(args []any) ([]*sqlpb.Argument, error) {
+	list := make([]*sqlpb.Argument, len(args))
+	for i, arg := range args {
+		argument := new(sqlpb.Argument)
+		if named, ok := arg.(sql.NamedArg); ok {
+			if named.Name = strings.TrimLeft(named.Name, ":@$"); named.Name == "" {
+				return nil, protocolError("argument %d has an empty name", i+1)
+			}
+			argument.Name, arg = named.Name, named.Value
+		}
+		value, err := wire.ToValue(arg)
+		if err != nil {
+			return nil, fmt.Errorf("argument %d: %w", i+1, err)
+		}
+		argument.Value = value
+		list[i] = argument
+	}
+	return list, nil
+}
+
+// isSingle reports whether text surely holds one statement at most. A semicolon counts wherever it stands, in a string
+// too, unless only blanks follow: a wrong no is harmless.
+func isSingle(text string) bool {
+	first := strings.IndexByte(text, ';')
+	return first < 0 || strings.TrimLeft(text[first:], "; \t\r\n\f") == ""
+}
+
+// isSelect reports whether text is surely one statement that only reads, by its first word. WITH may begin a write, and
+// PRAGMA may be one; a wrong no is harmless.
+func isSelect(text string) bool {
+	text = strings.TrimLeft(text, " \t\r\n\f")
+	word := text
+	if end := strings.IndexFunc(text, func(r rune) bool { return r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) }); end >= 0 {
+		word = text[:end]
+	}
+	switch strings.ToUpper(word) {
+	case "SELECT", "VALUES", "EXPLAIN":
+		return isSingle(text)
+	}
+	return false
+}

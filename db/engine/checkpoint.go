@@ -1,0 +1,144 @@
+package engine
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/rsqld/rsqld/db/sqlite"
+)
+
+// checkpointBytes is the size of SQLite's write-ahead log at which it is moved into the database, and by which it must
+// have grown before another attempt is made that an old read may spoil.
+const checkpointBytes = 16 << 20
+
+// frameBytes is the size of one page in the write-ahead log (sqlite.org/fileformat2.html#walformat).
+const frameBytes = sqlite.PageSize + 24
+
+// checkpointNoop only reports how long the log is (SQLITE_CHECKPOINT_NOOP, sqlite.org/c3ref/wal_checkpoint_v2.html).
+const checkpointNoop sqlite.CheckpointMode = -1
+
+// checkpointer moves SQLite's write-ahead log into the database in two steps: nearly all of it on a connection of its
+// own while the writer goes on, then the tail on the writer between two batches. Only a log that is moved whole is begun
+// anew, and only the writer can move the tail, for no frame follows it.
+//
+// One step on the writer alone (SQLite's automatic checkpoint) halves the rate of writes and makes every thousandth
+// batch wait for the disk; one step beside it alone never catches up, and the log grows without end.
+type checkpointer struct {
+	engine *Engine
+	wake   chan struct{}
+	stop   chan struct{}
+	done   sync.WaitGroup
+	// conn is the checkpointer's own connection, nil until the first use. It is the goroutine's.
+	conn *sqlite.Conn
+
+	// running is set from the moment the goroutine is woken until it has finished.
+	running atomic.Bool
+	// tail says that the writer should move what is left.
+	tail atomic.Bool
+	// holding is the number of the oldest read at the last attempt, which may have held it back; zero: none does.
+	holding atomic.Uint64
+	// moved says that this read has ended.
+	moved atomic.Bool
+	// next is the length of the log, in frames, at which another attempt is made. It is the applier's.
+	next int
+	// failing says that the last attempt failed. It is held so that only changes are logged.
+	failing atomic.Bool
+}
+
+func startCheckpointer(e *Engine) *checkpointer {
+	c := &checkpointer{engine: e, wake: make(chan struct{}, 1), stop: make(chan struct{}), next: checkpointBytes / frameBytes}
+	c.done.Go(c.loop)
+	return c
+}
+
+// afterBatch looks how long the log is and wakes the goroutine when it is time. The applier calls it.
+func (c *checkpointer) afterBatch(w *writer) {
+	if c.running.Load() || c.tail.Load() {
+		return
+	}
+	frames, inDatabase, err := w.conn.WALCheckpoint(checkpointNoop)
+	if err != nil {
+		c.report(fmt.Errorf("looking at the write-ahead log: %w", err))
+		return
+	}
+	const step = checkpointBytes / frameBytes
+	left := frames - inDatabase
+	if frames < step {
+		c.next = step // the log was begun anew
+	}
+	if left < step || frames < c.next && !c.moved.Load() {
+		return
+	}
+	c.next = frames + step
+	c.holding.Store(c.engine.readers.oldest())
+	c.moved.Store(false)
+	c.running.Store(true)
+	c.wake <- struct{}{}
+}
+
+// beforeBatch moves the tail of the log. The applier calls it when no transaction is open.
+func (c *checkpointer) beforeBatch(w *writer) {
+	if !c.tail.Swap(false) {
+		return
+	}
+	_, _, err := w.conn.WALCheckpointPassive()
+	c.report(err)
+}
+
+// readEnded notes that a read has ended.
+func (c *checkpointer) readEnded(began uint64) {
+	if c.holding.CompareAndSwap(began, 0) {
+		c.moved.Store(true)
+	}
+}
+
+func (c *checkpointer) loop() {
+	for {
+		select {
+		case <-c.wake:
+			err := c.beside()
+			c.report(err)
+			c.tail.Store(err == nil)
+			c.running.Store(false)
+		case <-c.stop:
+			return
+		}
+	}
+}
+
+// beside runs the first step, beside the writer.
+func (c *checkpointer) beside() error {
+	if c.conn == nil {
+		options := sqlite.CheckpointOptions()
+		options.Fault = c.engine.config.Fault
+		conn, err := sqlite.Open(c.engine.file(), options)
+		if err != nil {
+			return err
+		}
+		c.conn = conn
+	}
+	_, _, err := c.conn.WALCheckpointPassive()
+	return err
+}
+
+// report logs when checkpoints begin to fail and when they work again. A failed one loses nothing: the rows are in the
+// log, which grows.
+func (c *checkpointer) report(err error) {
+	if failing := err != nil; c.failing.Swap(failing) != failing {
+		if failing {
+			c.engine.log.Warn("the write-ahead log of SQLite cannot be moved into the database and grows", "err", err)
+		} else {
+			c.engine.log.Info("the write-ahead log of SQLite is moved into the database again")
+		}
+	}
+}
+
+func (c *checkpointer) close() error {
+	close(c.stop)
+	c.done.Wait()
+	if c.conn == nil {
+		return nil
+	}
+	return c.conn.Close()
+}

@@ -1,0 +1,171 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/rsqld/rsqld/db/command/commandpb"
+	"github.com/rsqld/rsqld/db/sqlite"
+	"github.com/rsqld/rsqld/raft"
+)
+
+// Sink takes the rows of a read as they come. Its methods may wait (for a client that reads slowly): other reads go on
+// meanwhile. An error that one returns ends the read, and Query returns it.
+type Sink interface {
+	// Columns is called once, before the first row. It is not called for a statement without columns.
+	Columns([]Column) error
+	// Row is called for each row, packed as package wire describes. The bytes are valid until Row returns.
+	Row(packed []byte) error
+}
+
+// QueryDone says what a read saw.
+type QueryDone struct {
+	// Index is that of an entry that the read saw, and all before it; it may have seen more.
+	Index raft.Index
+	// Rows is how many rows went to the sink.
+	Rows int64
+}
+
+// Query runs one read statement on a snapshot of the rows and streams its rows to the sink. It ends early, with the
+// cause, when ctx ends or after Config.ReaderTimeout. A statement that writes is refused with ErrNotRead, before
+// anything of it runs.
+func (e *Engine) Query(ctx context.Context, text string, args []*commandpb.Argument, sink Sink) (QueryDone, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, e.config.ReaderTimeout, ErrReaderTimeout)
+	defer cancel()
+	reader, err := e.readers.acquire(ctx)
+	if err != nil {
+		return QueryDone{}, err
+	}
+	q := query{engine: e, ctx: ctx, reader: reader, sink: sink}
+	interrupted := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		reader.users.conn.Interrupt()
+		close(interrupted)
+	})
+	q.done.Index = e.Applied()
+	err = q.run(text, args)
+	if !stop() {
+		<-interrupted // the reader's next user must not get it
+	}
+	err = q.explain(err)
+	if closing := e.readers.release(reader); closing != nil {
+		err = errors.Join(err, closing)
+	}
+	return q.done, err
+}
+
+// query is one read on its way.
+type query struct {
+	engine *Engine
+	ctx    context.Context
+	reader *reader
+	sink   Sink
+	done   QueryDone
+	// packed holds rows that the sink has not had yet; ends are where each of them ends.
+	packed []byte
+	ends   []int
+}
+
+// sinkError is an error of the sink, which is returned as it is.
+type sinkError struct{ error }
+
+// explain replaces the error of an interrupted statement by what interrupted it.
+func (q *query) explain(err error) error {
+	var fromSQLite *sqlite.Error
+	var fromSink sinkError
+	switch {
+	case errors.As(err, &fromSink):
+		return fromSink.error
+	case errors.As(err, &fromSQLite) && fromSQLite.Code == sqlite.CodeInterrupt:
+		if cause := context.Cause(q.ctx); cause != nil {
+			return fmt.Errorf("the read was interrupted: %w", cause)
+		}
+		return fmt.Errorf("the read was interrupted: %w", ErrClosed)
+	}
+	return err
+}
+
+func (q *query) run(text string, args []*commandpb.Argument) error {
+	if err := q.engine.readers.step(q.ctx); err != nil {
+		return err
+	}
+	defer q.engine.readers.stepped()
+	users := q.reader.users
+	stmt, rest, err := users.prepare(text)
+	if err != nil || stmt == nil {
+		return err
+	}
+	defer users.done(stmt)
+	if classOf(text, stmt, &users.facts) != Read {
+		return ErrNotRead
+	}
+	if rest != "" {
+		return ErrSeveral
+	}
+	all := newArguments(args)
+	if err := bind(stmt, &all); err != nil {
+		return err
+	}
+	if err := all.finish(); err != nil {
+		return err
+	}
+	return q.stream(stmt)
+}
+
+// bufferBytes is how many bytes of rows are packed before the sink gets them. A turn to step is given up and taken
+// again between, which for every row would cost as much as the row.
+const bufferBytes = 32 << 10
+
+// stream steps the statement and feeds the sink. The caller has a turn to step, and has it again afterwards.
+func (q *query) stream(stmt *sqlite.Stmt) error {
+	row, err := stmt.Step()
+	if err != nil {
+		return err
+	}
+	shape := columns(stmt) // after the step, which prepares again if the schema has changed
+	if len(shape) > 0 {
+		if err := q.pause(func() error { return q.sink.Columns(shape) }); err != nil {
+			return err
+		}
+	}
+	for row {
+		q.packed = appendRow(q.packed, stmt, len(shape))
+		q.ends = append(q.ends, len(q.packed))
+		if len(q.packed) >= bufferBytes {
+			if err := q.pause(q.deliver); err != nil {
+				return err
+			}
+		}
+		if row, err = stmt.Step(); err != nil {
+			return err
+		}
+	}
+	return q.pause(q.deliver)
+}
+
+// pause gives up the turn to step while the sink may wait. It holds a turn again when it returns, even if the context
+// has ended: then the others that step are about to be interrupted or to end.
+func (q *query) pause(use func() error) error {
+	q.engine.readers.stepped()
+	err := use()
+	q.engine.readers.turns <- struct{}{}
+	if err != nil {
+		return sinkError{err}
+	}
+	return nil
+}
+
+// deliver hands the packed rows to the sink.
+func (q *query) deliver() error {
+	begin := 0
+	for _, end := range q.ends {
+		if err := q.sink.Row(q.packed[begin:end]); err != nil {
+			return err
+		}
+		q.done.Rows++
+		begin = end
+	}
+	q.packed, q.ends = q.packed[:0], q.ends[:0]
+	return nil
+}

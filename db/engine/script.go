@@ -1,0 +1,151 @@
+package engine
+
+import (
+	"github.com/rsqld/rsqld/db/command/commandpb"
+	"github.com/rsqld/rsqld/db/sqlite"
+)
+
+// script runs SQL of an entry, statement by statement, up to the first that fails.
+func (w *writer) script(s *commandpb.Script, r *Result) error {
+	run := scriptRun{writer: w, result: r, room: MaxResultBytes}
+	for i, statement := range s.Statements {
+		r.Statement = i
+		if err := run.text(statement.Sql, newArguments(statement.Args)); err != nil {
+			return err
+		}
+	}
+	r.Statement, r.SQL = 0, ""
+	return nil
+}
+
+// scriptRun is one run of a script.
+type scriptRun struct {
+	*writer
+	result *Result
+	// room is how many bytes of rows the entry may still return.
+	room int
+}
+
+// text runs the statements of one text, which share its arguments.
+func (x *scriptRun) text(text string, args arguments) error {
+	for text != "" {
+		before := text
+		rest, err := x.next(text, &args)
+		x.result.SQL = before[:len(before)-len(rest)]
+		if err != nil {
+			return err
+		}
+		text = rest
+	}
+	return args.finish()
+}
+
+// next runs the first statement of text and returns what follows it.
+func (x *scriptRun) next(text string, args *arguments) (rest string, err error) {
+	if x.sequence.on {
+		if err := x.sequence.look(x.conn); err != nil {
+			return "", err
+		}
+	}
+	defer func() { x.left.add(&x.users.facts) }()
+	stmt, rest, err := x.users.prepare(text)
+	if err != nil || stmt == nil {
+		return rest, err
+	}
+	defer x.users.done(stmt)
+	if verdict := x.users.facts.verdict(); verdict != nil {
+		return rest, verdict
+	}
+	if err := bind(stmt, args); err != nil {
+		return rest, err
+	}
+	return rest, x.run(stmt)
+}
+
+// run steps a statement to its end and keeps its result.
+func (x *scriptRun) run(stmt *sqlite.Stmt) error {
+	r := StatementResult{Columns: columns(stmt)}
+	before := x.conn.TotalChanges()
+	x.meter.beginStatement()
+	err := x.steps(stmt, &r)
+	x.meter.endStatement()
+	x.meter.check(x.conn.TotalChanges())
+	switch {
+	case x.meter.breach != nil:
+		return x.meter.breach
+	case err != nil && x.users.facts.refusal != nil: // SQLite prepared the statement again while it stepped
+		return x.users.facts.refusal
+	case err != nil:
+		return err
+	}
+	if x.conn.TotalChanges() != before {
+		r.RowsAffected = x.conn.Changes()
+	}
+	r.LastInsertID = x.conn.LastInsertRowID()
+	x.result.Statements = append(x.result.Statements, r)
+	return x.inspect()
+}
+
+// steps runs the statement and keeps its rows as far as there is room. A statement whose rows do not fit is run to its
+// end all the same: what it changes does not depend on what is kept.
+func (x *scriptRun) steps(stmt *sqlite.Stmt, r *StatementResult) error {
+	for {
+		row, err := stmt.Step()
+		if err != nil || !row {
+			x.room -= len(r.Rows)
+			return err
+		}
+		if r.RowsDropped {
+			continue
+		}
+		r.Rows = appendRow(r.Rows, stmt, len(r.Columns))
+		r.RowCount++
+		if len(r.Rows) > x.room {
+			r.Rows, r.RowCount, r.RowsDropped = nil, 0, true
+		}
+	}
+}
+
+// inspect looks at what the authorizer cannot see: names that a statement has made up.
+func (x *scriptRun) inspect() error {
+	f := &x.users.facts
+	if f.createdTable != "" && f.selects {
+		if err := x.checkColumns(f.createdTable); err != nil {
+			return err
+		}
+	}
+	if f.alter {
+		return x.checkNames()
+	}
+	return nil
+}
+
+// checkColumns refuses a table whose columns SQLite has named at random: of more than four equal names in the SELECT of
+// a CREATE TABLE AS the later ones get "name:" and a random number.
+func (x *scriptRun) checkColumns(table string) error {
+	const sql = `SELECT count(*) FROM pragma_table_xinfo(?)
+		WHERE name GLOB '*:[0-9]*' AND CAST(substr(name, length(rtrim(name, '0123456789')) + 1) AS INTEGER) > 3`
+	count := int64(0)
+	err := queryInternal(x.conn, sql, func(stmt *sqlite.Stmt) error {
+		count = stmt.ColumnInt64(0)
+		return nil
+	}, table)
+	if err != nil {
+		return err
+	}
+	if count > 0 {
+		return &PolicyError{"create table as with more than four equal column names", "SQLite would name them at random; give each its own name by AS"}
+	}
+	return nil
+}
+
+// checkNames refuses a new name that belongs to the engine. ALTER TABLE does not tell the authorizer the new name.
+func (x *scriptRun) checkNames() error {
+	return queryInternal(x.conn, "SELECT name FROM sqlite_schema WHERE name LIKE '\\_rsqld%' ESCAPE '\\' AND type IN ('table', 'view')",
+		func(stmt *sqlite.Stmt) error {
+			if name := stmt.ColumnText(0); !internalTables[name] {
+				return &PolicyError{"the name " + name, "names that begin with " + internalPrefix + " belong to rsqld itself; choose another name"}
+			}
+			return nil
+		})
+}

@@ -1,0 +1,156 @@
+package raft
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/rsqld/rsqld/raft/quorum"
+)
+
+// Configuration says who votes and who only learns. It is a value: no function changes one in place. All lists
+// are sorted and free of doubles; no id is in more than one of Voters and Learners.
+//
+// A joint configuration (§4.3) has Outgoing voters as well: then every quorum is one of Voters and one of
+// Outgoing. LearnersNext are voters of Outgoing that become learners when the joint configuration is left.
+type Configuration struct {
+	Voters       []ID
+	Outgoing     []ID
+	Learners     []ID
+	LearnersNext []ID
+}
+
+// Joint reports whether two majorities are needed.
+func (c Configuration) Joint() bool { return len(c.Outgoing) > 0 }
+
+// Voter reports whether id counts in a quorum.
+func (c Configuration) Voter(id ID) bool {
+	return contains(c.Voters, id) || contains(c.Outgoing, id)
+}
+
+// Learner reports whether id receives the log without voting.
+func (c Configuration) Learner(id ID) bool { return contains(c.Learners, id) }
+
+// Member reports whether id receives the log.
+func (c Configuration) Member(id ID) bool { return c.Voter(id) || c.Learner(id) }
+
+// Members returns all ids, sorted.
+func (c Configuration) Members() []ID {
+	all := slices.Concat(c.Voters, c.Outgoing, c.Learners, c.LearnersNext)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// Empty reports whether nobody is a member: the state of a node that has joined and received nothing yet.
+func (c Configuration) Empty() bool { return len(c.Voters) == 0 && len(c.Learners) == 0 }
+
+func (c Configuration) String() string {
+	text := fmt.Sprintf("voters=%v", c.Voters)
+	if c.Joint() {
+		text += fmt.Sprintf(" outgoing=%v", c.Outgoing)
+	}
+	if len(c.Learners) > 0 {
+		text += fmt.Sprintf(" learners=%v", c.Learners)
+	}
+	if len(c.LearnersNext) > 0 {
+		text += fmt.Sprintf(" learners_next=%v", c.LearnersNext)
+	}
+	return text
+}
+
+// configurationFormat is the first byte of an encoded Configuration.
+const configurationFormat = 1
+
+// ErrConfiguration is the cause of every failure to decode a Configuration.
+var ErrConfiguration = errors.New("not a configuration")
+
+// AppendBinary appends the encoding that an EntryConfiguration holds: a format byte, then the four lists, each a
+// uvarint count and uvarint ids in rising order.
+func (c Configuration) AppendBinary(b []byte) ([]byte, error) {
+	b = append(b, configurationFormat)
+	for _, list := range [][]ID{c.Voters, c.Outgoing, c.Learners, c.LearnersNext} {
+		b = binary.AppendUvarint(b, uint64(len(list)))
+		for _, id := range list {
+			b = binary.AppendUvarint(b, uint64(id))
+		}
+	}
+	return b, nil
+}
+
+// DecodeConfiguration reads what AppendBinary wrote. Every failure wraps ErrConfiguration.
+func DecodeConfiguration(b []byte) (Configuration, error) {
+	if len(b) == 0 || b[0] != configurationFormat {
+		return Configuration{}, fmt.Errorf("%w: format byte is not %d", ErrConfiguration, configurationFormat)
+	}
+	b = b[1:]
+	var c Configuration
+	for _, list := range []*[]ID{&c.Voters, &c.Outgoing, &c.Learners, &c.LearnersNext} {
+		var err error
+		if *list, b, err = decodeIDs(b); err != nil {
+			return Configuration{}, err
+		}
+	}
+	if len(b) > 0 {
+		return Configuration{}, fmt.Errorf("%w: %d bytes too many", ErrConfiguration, len(b))
+	}
+	return c, nil
+}
+
+func decodeIDs(b []byte) (ids []ID, rest []byte, err error) {
+	count, n := binary.Uvarint(b)
+	if n <= 0 || count > uint64(len(b)) {
+		return nil, nil, fmt.Errorf("%w: bad count", ErrConfiguration)
+	}
+	b = b[n:]
+	for range count {
+		id, n := binary.Uvarint(b)
+		if n <= 0 || id == 0 || (len(ids) > 0 && ID(id) <= ids[len(ids)-1]) {
+			return nil, nil, fmt.Errorf("%w: bad or unsorted id", ErrConfiguration)
+		}
+		ids, b = append(ids, ID(id)), b[n:]
+	}
+	return ids, b, nil
+}
+
+func contains(sorted []ID, id ID) bool {
+	_, found := slices.BinarySearch(sorted, id)
+	return found
+}
+
+// validate reports why c cannot be the configuration of a running cluster.
+func (c Configuration) validate() error {
+	if len(c.Voters) == 0 {
+		return fmt.Errorf("%w: no voters", ErrConfiguration)
+	}
+	for _, list := range [][]ID{c.Voters, c.Outgoing, c.Learners, c.LearnersNext} {
+		for i, id := range list {
+			if id == 0 || i > 0 && id <= list[i-1] {
+				return fmt.Errorf("%w: ids %v are not rising from 1", ErrConfiguration, list)
+			}
+		}
+	}
+	for _, id := range c.Learners {
+		if c.Voter(id) {
+			return fmt.Errorf("%w: %d is a voter and a learner", ErrConfiguration, id)
+		}
+	}
+	for _, id := range c.LearnersNext {
+		if !contains(c.Outgoing, id) || contains(c.Voters, id) {
+			return fmt.Errorf("%w: %d is to become a learner and does not leave the voters", ErrConfiguration, id)
+		}
+	}
+	return nil
+}
+
+// quorum returns the groups of voters of which each must agree.
+func (c *Configuration) quorum() quorum.Joint[ID] {
+	return quorum.Joint[ID]{Incoming: c.Voters, Outgoing: c.Outgoing}
+}
+
+// voters returns all ids whose votes count, each once.
+func (c *Configuration) voters() []ID {
+	all := slices.Concat(c.Voters, c.Outgoing)
+	slices.Sort(all)
+	return slices.Compact(all)
+}

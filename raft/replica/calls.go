@@ -1,0 +1,179 @@
+package replica
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/rsqld/rsqld/raft"
+)
+
+// call is a Proposal with somebody who waits for it. Calls are pooled: a call whose outcome was received is used again.
+type call struct {
+	Proposal
+	// outcome has room for the one value that Done puts in.
+	outcome chan outcome
+}
+
+type outcome struct {
+	applied Applied
+	err     error
+}
+
+func newCall() *call {
+	c := &call{outcome: make(chan outcome, 1)}
+	c.Done = func(applied Applied, err error) { c.outcome <- outcome{applied, err} }
+	return c
+}
+
+// Propose puts data into the log and waits until it is applied on this node. Term binds the proposal to one term; zero
+// is any. Data is not changed by anybody from now on, the caller included.
+//
+// The error says what became of the proposal. Nothing was proposed: raft.ErrNotLeader, raft.ErrBusy,
+// raft.ErrTermChanged, raft.ErrTransferring, ErrTooLarge, ErrClosed, or the context's error alone. It will never
+// be executed: ErrDropped. It may have been or may be executed: ErrOutcomeUnknown.
+func (r *Replica) Propose(ctx context.Context, term raft.Term, data []byte) (Applied, error) {
+	if len(data) > r.cfg.Limits.MaxEntryBytes {
+		return Applied{}, fmt.Errorf("%w: %d bytes, the most is %d", ErrTooLarge, len(data), r.cfg.Limits.MaxEntryBytes)
+	}
+	c := r.calls.Get().(*call)
+	c.Term, c.Data = term, data
+	return r.call(ctx, c)
+}
+
+// Change proposes a change of membership and waits until it is committed and applied on this node. Errors are those of
+// Propose and raft's ErrChangePending, ErrUnsupportedChange, ErrMember, ErrNotMember, ErrNotLearner, ErrNotCaughtUp
+// and ErrLastVoter, after which nothing was proposed.
+func (r *Replica) Change(ctx context.Context, change raft.Membership) error {
+	c := r.calls.Get().(*call)
+	c.Membership = &change
+	_, err := r.call(ctx, c)
+	return err
+}
+
+func (r *Replica) call(ctx context.Context, c *call) (Applied, error) {
+	err := ctx.Err()
+	if err != nil {
+		err = notProposed(err)
+	} else {
+		err = r.inbox.propose(&c.Proposal)
+	}
+	if err != nil {
+		r.recycle(c)
+		return Applied{}, err
+	}
+	select {
+	case o := <-c.outcome:
+		r.recycle(c)
+		return o.applied, o.err
+	case <-ctx.Done():
+	}
+	if c.Abandon() {
+		// The inbox still points to c: it is left to the garbage collector.
+		return Applied{}, notProposed(ctx.Err())
+	}
+	select {
+	case o := <-c.outcome:
+		r.recycle(c)
+		return o.applied, o.err
+	default:
+		return Applied{}, fmt.Errorf("%w: %w", ErrOutcomeUnknown, ctx.Err())
+	}
+}
+
+func notProposed(err error) error { return fmt.Errorf("nothing was proposed: %w", err) }
+
+// recycle takes back a call that nobody else points to.
+func (r *Replica) recycle(c *call) {
+	c.reset()
+	r.calls.Put(c)
+}
+
+// ReadIndex returns an index such that a read at it, or later, sees every write that was acknowledged before the call
+// (§6.4): a quorum confirmed the leader after ReadIndex was called. It works on leader and followers. Errors:
+// raft.ErrNotLeader (no leader is known, or the one that was asked is lost; ask again), raft.ErrBusy, ErrClosed, the
+// context's.
+func (r *Replica) ReadIndex(ctx context.Context) (raft.Index, error) {
+	round, err := r.inbox.read()
+	if err != nil {
+		return 0, err
+	}
+	select {
+	case <-round.done:
+		return round.index, round.err
+	case <-ctx.Done():
+		return 0, fmt.Errorf("waiting for a quorum to confirm the leader: %w", ctx.Err())
+	}
+}
+
+// WaitApplied waits until the entry at index is applied on this node. Errors: the context's, ErrClosed.
+func (r *Replica) WaitApplied(ctx context.Context, index raft.Index) error {
+	return r.applier.progress.wait(ctx, index)
+}
+
+// Applied returns the index of the last entry applied on this node. It takes no lock.
+func (r *Replica) Applied() raft.Index { return r.applier.Applied() }
+
+// Transfer hands leadership to a voter (zero: the one that is furthest) and waits until this node does not lead any
+// more, or until the attempt has ended: ErrTransferFailed after about one T. Other errors: raft.ErrNotLeader,
+// raft.ErrNotVoter, raft.ErrNoTarget, raft.ErrTransferring, ErrClosed, the context's (the attempt goes on then).
+func (r *Replica) Transfer(ctx context.Context, to raft.ID) error {
+	done := make(chan error, 1)
+	err := r.inbox.put(func(a *arrivals) error {
+		a.transfers = append(a.transfers, &Transfer{To: to, Done: func(err error) { done <- err }})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("handing over leadership: %w", ctx.Err())
+	}
+}
+
+// Step takes a message from a peer. It never waits: a full inbox drops the message and counts it. The entries of the
+// message are the replica's from now on.
+func (r *Replica) Step(m raft.Message) { r.inbox.message(m) }
+
+// Unreachable says that the transport lost the peer, so that nothing more is sent ahead until it answers.
+func (r *Replica) Unreachable(id raft.ID) {
+	// The inbox refuses only when the replica stops, and then no peer matters.
+	_ = r.inbox.put(func(a *arrivals) error {
+		a.unreachable = append(a.unreachable, id)
+		return nil
+	})
+}
+
+// Status returns the newest published state, at most one tick old, with the applied index of this moment. It takes no
+// lock. Slices in it are shared: they must not be changed.
+func (r *Replica) Status() raft.Status {
+	status := *r.status.Load()
+	status.Applied = max(status.Applied, r.Applied())
+	return status
+}
+
+// Leader returns the leader (zero if none is known) and the term, and a channel that is closed when one of them
+// changes. It takes no lock.
+func (r *Replica) Leader() (id raft.ID, term raft.Term, changed <-chan struct{}) {
+	l := r.leader.Load()
+	return l.id, l.term, l.changed
+}
+
+// ApplyErr returns why nothing is applied at the moment, or nil: the state machine's environment failed, and is tried
+// again. Meanwhile the node does not lead (if another voter can), and what it has applied grows old.
+func (r *Replica) ApplyErr() error { return *r.applyErr.Load() }
+
+// Counters count since Open.
+type Counters struct {
+	// DroppedMessages did not fit into the inbox.
+	DroppedMessages uint64
+	// MalformedMessages were such as no correct peer sends.
+	MalformedMessages uint64
+}
+
+// Counters returns what was counted.
+func (r *Replica) Counters() Counters {
+	return Counters{DroppedMessages: r.inbox.droppedMessages(), MalformedMessages: r.malformed.Load()}
+}

@@ -1,0 +1,214 @@
+package replica
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/rsqld/rsqld/raft"
+)
+
+// inbox is where everything arrives that the loop has not seen yet. Putting something in takes one short lock and never
+// waits; the loop takes all at once, which is what makes batches: whatever arrived during one turn is the next turn.
+type inbox struct {
+	limits Limits
+	// wake has room for one signal: something arrived since the loop looked last.
+	wake chan struct{}
+
+	mu      sync.Mutex
+	arrived arrivals
+	closed  error
+	dropped uint64
+}
+
+// arrivals are events by kind, each kind in order.
+type arrivals struct {
+	messages     []raft.Message
+	messageBytes int
+
+	proposals     []*Proposal
+	proposalBytes int
+
+	// read is the round that readers join until the loop takes it, or nil.
+	read      *sharedRead
+	transfers []*Transfer
+
+	unreachable []raft.ID
+	loaded      []loaded
+	written     written
+	// applying are the outcomes of the applier, nil: it works again.
+	applying []error
+}
+
+type loaded struct {
+	load    raft.LoadRange
+	entries []raft.Entry
+	err     error
+}
+
+// written says that the writes up to seq are durable, or that one failed. Zero: nothing new.
+type written struct {
+	seq raft.Seq
+	err error
+}
+
+// reset empties a, and keeps the room.
+func (a *arrivals) reset() {
+	clear(a.messages)
+	clear(a.proposals)
+	clear(a.transfers)
+	clear(a.loaded)
+	clear(a.applying)
+	*a = arrivals{
+		messages: a.messages[:0], proposals: a.proposals[:0], transfers: a.transfers[:0],
+		unreachable: a.unreachable[:0], loaded: a.loaded[:0], applying: a.applying[:0],
+	}
+}
+
+func newInbox(limits Limits) *inbox {
+	return &inbox{limits: limits, wake: make(chan struct{}, 1)}
+}
+
+// take swaps the arrivals against an empty set. The caller resets what it got and gives it back with the next call.
+func (b *inbox) take(empty *arrivals) {
+	b.mu.Lock()
+	b.arrived, *empty = *empty, b.arrived
+	b.mu.Unlock()
+}
+
+// put runs add, unless the inbox is closed, and wakes the loop if add took something.
+func (b *inbox) put(add func(*arrivals) error) error {
+	b.mu.Lock()
+	err := b.closed
+	if err == nil {
+		err = add(&b.arrived)
+	}
+	b.mu.Unlock()
+	if err == nil {
+		b.signal()
+	}
+	return err
+}
+
+func (b *inbox) signal() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+// message drops what does not fit.
+func (b *inbox) message(m raft.Message) {
+	size := entryBytes(m)
+	b.mu.Lock()
+	a := &b.arrived
+	switch {
+	case b.closed != nil:
+	case len(a.messages) >= b.limits.MaxInboxMessages,
+		size > 0 && a.messageBytes > 0 && a.messageBytes+size > b.limits.MaxInboxBytes:
+		b.dropped++
+	default:
+		a.messages = append(a.messages, m)
+		a.messageBytes += size
+	}
+	b.mu.Unlock()
+	b.signal()
+}
+
+// entryBytes is the size of the entries that a message carries. What is small does not count.
+func entryBytes(m raft.Message) int {
+	size := 0
+	if a, ok := m.(raft.Append); ok {
+		for i := range a.Entries {
+			size += len(a.Entries[i].Data)
+		}
+	}
+	return size
+}
+
+// propose refuses what does not fit.
+func (b *inbox) propose(p *Proposal) error {
+	b.mu.Lock()
+	a := &b.arrived
+	err := b.closed
+	switch {
+	case err != nil:
+	case len(a.proposals) >= b.limits.MaxProposals,
+		len(a.proposals) > 0 && a.proposalBytes+len(p.Data) > b.limits.MaxProposalBytes:
+		err = fmt.Errorf("%w: %d proposals wait for the loop", raft.ErrBusy, len(a.proposals))
+	default:
+		a.proposals = append(a.proposals, p)
+		a.proposalBytes += len(p.Data)
+	}
+	b.mu.Unlock()
+	if err == nil {
+		b.signal()
+	}
+	return err
+}
+
+// read returns the round to wait for. It was not asked before this call.
+func (b *inbox) read() (*sharedRead, error) {
+	var round *sharedRead
+	err := b.put(func(a *arrivals) error {
+		if a.read == nil {
+			a.read = newSharedRead()
+		}
+		round = a.read
+		return nil
+	})
+	return round, err
+}
+
+// done reports a completed write. The newest one says all, and the first failure is the last word.
+func (b *inbox) done(seq raft.Seq, err error) {
+	b.mu.Lock()
+	w := &b.arrived.written
+	if w.err == nil {
+		*w = written{max(w.seq, seq), err}
+	}
+	b.mu.Unlock()
+}
+
+// empty reports whether neither proposals nor messages have arrived.
+func (b *inbox) empty() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.arrived.proposals) == 0 && len(b.arrived.messages) == 0
+}
+
+// close refuses everything from now on with why, and returns the proposals and the round that the loop never saw.
+func (b *inbox) close(why error) (proposals []*Proposal, read *sharedRead, transfers []*Transfer) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed != nil {
+		return nil, nil, nil
+	}
+	b.closed = why
+	proposals, read, transfers = b.arrived.proposals, b.arrived.read, b.arrived.transfers
+	b.arrived = arrivals{}
+	return proposals, read, transfers
+}
+
+func (b *inbox) droppedMessages() uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.dropped
+}
+
+// sharedRead is a ReadRound that any number of readers wait for.
+type sharedRead struct {
+	ReadRound
+	// done is closed when index and err are set.
+	done  chan struct{}
+	index raft.Index
+	err   error
+}
+
+func newSharedRead() *sharedRead {
+	s := &sharedRead{done: make(chan struct{})}
+	s.Done = func(index raft.Index, err error) {
+		s.index, s.err = index, err
+		close(s.done)
+	}
+	return s
+}

@@ -1,0 +1,222 @@
+package wal_test
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/rsqld/rsqld/raft/wal"
+)
+
+const sector = 512
+
+// disk is a wal.Files in memory that loses at a crash what was not synced: any subset of the sectors written since the
+// last sync of a file, and any names made or changed since the last sync of their directory.
+type disk struct {
+	mu      sync.Mutex
+	chance  *rand.Rand
+	live    map[string]*inode // names as a running process sees them
+	durable map[string]*inode // names that survive
+	fault   func(op, name string) error
+}
+
+// inode is a file's content.
+type inode struct {
+	live    []byte
+	durable []byte
+	dirty   map[int]bool // sectors written since the last sync
+}
+
+func newDisk(seed uint64) *disk {
+	return &disk{chance: rand.New(rand.NewPCG(seed, 7)), live: map[string]*inode{}, durable: map[string]*inode{}}
+}
+
+// crash is a loss of power: it returns what a new process finds.
+func (d *disk) crash() *disk {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	after := newDisk(d.chance.Uint64())
+	names := maps.Clone(d.durable)
+	for name, node := range d.live { // a name may have become durable without being asked to
+		if d.chance.IntN(2) == 0 {
+			for other, same := range names {
+				if same == node {
+					delete(names, other)
+				}
+			}
+			names[name] = node
+		}
+	}
+	for name, node := range names {
+		content := make([]byte, len(node.live))
+		copy(content, node.durable)
+		for s := range node.dirty {
+			if d.chance.IntN(2) == 0 {
+				end := min((s+1)*sector, len(node.live))
+				copy(content[s*sector:end], node.live[s*sector:end])
+			}
+		}
+		found := &inode{live: content, durable: slices.Clone(content), dirty: map[int]bool{}}
+		after.live[name], after.durable[name] = found, found
+	}
+	return after
+}
+
+func (d *disk) check(op, name string) error {
+	if d.fault == nil {
+		return nil
+	}
+	return d.fault(op, filepath.Base(name))
+}
+
+func (d *disk) Open(name string, flag int) (wal.File, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.check("open", name); err != nil {
+		return nil, err
+	}
+	node := d.live[name]
+	if node == nil {
+		if flag&os.O_CREATE == 0 {
+			return nil, fs.ErrNotExist
+		}
+		node = &inode{dirty: map[int]bool{}}
+		d.live[name] = node
+	}
+	if flag&os.O_TRUNC != 0 {
+		node.live, node.dirty = nil, map[int]bool{}
+	}
+	return &file{d, node, name}, nil
+}
+
+func (d *disk) Remove(name string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.live, name)
+	return nil
+}
+
+func (d *disk) Rename(old, new string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.check("rename", new); err != nil {
+		return err
+	}
+	d.live[new] = d.live[old]
+	delete(d.live, old)
+	return nil
+}
+
+func (d *disk) List(dir string) (names []string, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for name := range d.live {
+		if filepath.Dir(name) == dir {
+			names = append(names, filepath.Base(name))
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+func (d *disk) MkdirAll(string) error { return nil }
+
+func (d *disk) SyncDir(dir string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.check("syncdir", dir); err != nil {
+		return err
+	}
+	maps.DeleteFunc(d.durable, func(name string, _ *inode) bool { return filepath.Dir(name) == dir })
+	for name, node := range d.live {
+		if filepath.Dir(name) == dir {
+			d.durable[name] = node
+		}
+	}
+	return nil
+}
+
+// segments returns the names of the log's segments, sorted.
+func (d *disk) segments() (names []string) {
+	for name := range d.live {
+		if strings.HasSuffix(name, ".wal") {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+type file struct {
+	disk *disk
+	node *inode
+	name string
+}
+
+func (f *file) ReadAt(p []byte, off int64) (int, error) {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	if off >= int64(len(f.node.live)) {
+		return 0, io.EOF
+	}
+	n := copy(p, f.node.live[off:])
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (f *file) WriteAt(p []byte, off int64) (int, error) {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	if err := f.disk.check("write", f.name); err != nil {
+		return 0, err
+	}
+	if need := int(off) + len(p); need > len(f.node.live) {
+		f.node.live = append(f.node.live, make([]byte, need-len(f.node.live))...)
+	}
+	copy(f.node.live[off:], p)
+	for s := int(off) / sector; s*sector < int(off)+len(p); s++ {
+		f.node.dirty[s] = true
+	}
+	return len(p), nil
+}
+
+func (f *file) Truncate(size int64) error {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	if int(size) <= len(f.node.live) {
+		f.node.live = f.node.live[:size]
+	} else {
+		f.node.live = append(f.node.live, make([]byte, int(size)-len(f.node.live))...)
+	}
+	return nil
+}
+
+func (f *file) Sync() error {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	if err := f.disk.check("sync", f.name); err != nil {
+		return err
+	}
+	f.node.durable = slices.Clone(f.node.live)
+	f.node.dirty = map[int]bool{}
+	return nil
+}
+
+func (f *file) Size() (int64, error) {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	return int64(len(f.node.live)), nil
+}
+
+func (f *file) Close() error { return nil }
+
+var errDisk = errors.New("input/output error")

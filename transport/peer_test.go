@@ -1,0 +1,338 @@
+package transport
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"github.com/rsqld/rsqld/raft"
+	"github.com/rsqld/rsqld/transport/identity"
+)
+
+// impatient makes nodes notice silence fast.
+func impatient(c *Config) { c.Limits.PeerSilence = 300 * time.Millisecond }
+
+// connections returns how many connections a node holds.
+func (n *node) connections() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.conns)
+}
+
+// dial makes one attempt to connect with a peer, connection or not, and serves it in the background.
+func (n *node) dial(other *node) {
+	n.mu.Lock()
+	p := n.peerOf(other.self)
+	if p.address == "" {
+		n.t.Fatal("dialling a node that is no peer")
+	}
+	n.mu.Unlock()
+	n.group.Go(func() { n.dialPeer(n.ctx, p, 0) })
+}
+
+// agreed reports whether both nodes use one connection, and that dialler made it.
+func agreed(a, b *node, dialler raft.ID) bool {
+	ab, ba := a.linkTo(b.self), b.linkTo(a.self)
+	return ab != nil && ba != nil && ab.dialler() == dialler && ba.dialler() == dialler &&
+		a.connections() == 1 && b.connections() == 1
+}
+
+// When both sides dial, both keep the connection that the node with the lower id dialled.
+func TestLowerIDWins(t *testing.T) {
+	for _, first := range []raft.ID{1, 2} {
+		t.Run(fmt.Sprintf("node %d dials first", first), func(t *testing.T) {
+			r := newRealm(t)
+			low, high := r.start(1), r.start(2)
+			nodes := map[raft.ID]*node{1: low, 2: high}
+			other := nodes[3-first]
+			nodes[first].SetPeers(addresses([]*node{low, high}))
+			low.awaitConnected(2)
+			high.awaitConnected(1)
+			if !agreed(low, high, first) {
+				t.Fatalf("the connection is not the one that node %d dialled", first)
+			}
+			other.SetPeers(addresses([]*node{low, high}))
+			other.dial(nodes[first])
+			await(t, "one connection, dialled by the lower id", func() bool { return agreed(low, high, 1) })
+			low.reach(high)
+			high.reach(low)
+			if !agreed(low, high, 1) {
+				t.Error("the connection did not stay")
+			}
+		})
+	}
+}
+
+// Nodes that all dial at once end with one connection per pair, on which both sides agree.
+func TestAllDialAtOnce(t *testing.T) {
+	r := newRealm(t)
+	nodes := []*node{r.start(1), r.start(2), r.start(3)}
+	for _, n := range nodes {
+		n.SetPeers(addresses(nodes))
+	}
+	for _, n := range nodes {
+		for _, other := range nodes {
+			if n != other {
+				n.dial(other)
+			}
+		}
+	}
+	await(t, "one connection per pair", func() bool {
+		for _, n := range nodes {
+			for _, other := range nodes {
+				if n == other {
+					continue
+				}
+				there, back := n.linkTo(other.self), other.linkTo(n.self)
+				if there == nil || back == nil || there.dialler() != back.dialler() || n.connections() != 2 {
+					return false
+				}
+			}
+		}
+		return true
+	})
+	for _, n := range nodes {
+		n.reach(nodes[n.self%3])
+	}
+}
+
+// A peer that was killed and started again is connected again, and the one that stayed hears that messages were lost.
+func TestPeerRestarts(t *testing.T) {
+	for _, restarted := range []raft.ID{1, 2} {
+		t.Run(fmt.Sprint("node ", restarted), func(t *testing.T) {
+			r := newRealm(t)
+			stays, dies := r.start(3-restarted), r.start(restarted)
+			meet(t, stays, dies)
+			before := stays.linkTo(restarted)
+			dies.conn.cut.Store(true) // it says no goodbye
+			dies.close()
+			again := r.startAt(restarted, dies.address())
+			again.SetPeers(map[raft.ID]string{stays.self: stays.address()})
+			stays.reach(again)
+			again.reach(stays)
+			if now := stays.linkTo(restarted); now == nil || now.incarnation != again.config.Incarnation || now == before {
+				t.Error("the connection is not with the new incarnation")
+			}
+			select {
+			case lost := <-stays.lost:
+				if lost != restarted {
+					t.Errorf("messages to node %d were lost, says OnUnreachable", lost)
+				}
+			case <-time.After(patience):
+				t.Error("OnUnreachable was not called")
+			}
+		})
+	}
+}
+
+// A silent peer counts as disconnected on both sides; when the network heals they find each other again.
+func TestCutAndHeal(t *testing.T) {
+	r := newRealm(t)
+	a, b := r.start(1, impatient), r.start(2, impatient)
+	meet(t, a, b)
+	b.conn.cut.Store(true)
+	await(t, "both to notice the cut", func() bool { return !a.Connected(2) && !b.Connected(1) })
+	r.logs.await(t, "lost the connection with a peer", "node=1 peer=2", "nothing was heard")
+	r.logs.await(t, "no connection with a peer", "node=1 peer=2", "nobody answers")
+	b.conn.cut.Store(false)
+	a.reach(b)
+	b.reach(a)
+}
+
+// Idle peers stay connected: they hear enough of each other.
+func TestIdlePeersStayConnected(t *testing.T) {
+	r := newRealm(t)
+	a, b := r.start(1, impatient), r.start(2, impatient)
+	meet(t, a, b)
+	link := a.linkTo(2)
+	packets := link.conn.ConnectionStats().PacketsReceived
+	// Eight keep-alives take twice the time after which silence would have ended the connection.
+	await(t, "keep-alives", func() bool { return link.conn.ConnectionStats().PacketsReceived >= packets+8 })
+	if a.linkTo(2) != link || b.linkTo(1) == nil {
+		t.Error("the connection did not stay")
+	}
+}
+
+// A peer that left the set is disconnected and not dialled; it may dial itself, and is answered.
+func TestFormerPeerIsGuest(t *testing.T) {
+	r := newRealm(t)
+	a, b := r.start(1), r.start(2)
+	meet(t, a, b)
+	a.SetPeers(nil)
+	r.logs.await(t, "lost the connection with a peer", "node=2 peer=1", "node 2 is no member any more")
+	b.reach(a)
+	a.reach(b)
+	await(t, "the guest's connection", func() bool { return agreed(a, b, 2) })
+}
+
+// A peer with a new address is dialled there when its connection has ended.
+func TestPeerMoves(t *testing.T) {
+	r := newRealm(t)
+	a, b := r.start(1), r.start(2)
+	meet(t, a, b)
+	b.close()
+	moved := r.start(2)
+	a.SetPeers(map[raft.ID]string{2: moved.address()})
+	a.reach(moved)
+}
+
+// A peer that computes otherwise is refused by both sides with a line that names both fingerprints, logged once.
+func TestFingerprintMismatch(t *testing.T) {
+	r := newRealm(t)
+	a, b := r.start(1), r.start(2, func(c *Config) { c.Fingerprint = []byte("another version") })
+	a.SetPeers(addresses([]*node{a, b}))
+	r.logs.await(t, "no connection with a peer", "node=1 peer=2",
+		"node 2 computes with another version of rsqld or SQLite than node 1 (fingerprint 616e6f7468657220, here 73616d6520657665)")
+	await(t, "a second refusal", func() bool { return a.Counters().Refused >= 2 })
+	if lines := r.logs.lines("node=1 peer=2"); len(lines) != 1 {
+		t.Errorf("logged %d lines:\n%v", len(lines), lines)
+	}
+	if a.Connected(2) || b.Connected(1) {
+		t.Error("they are connected")
+	}
+}
+
+// Another node at the address of a peer is not taken for it.
+func TestWrongNodeAnswers(t *testing.T) {
+	r := newRealm(t)
+	a, b := r.start(1), r.start(2)
+	a.SetPeers(map[raft.ID]string{3: b.address()})
+	r.logs.await(t, "no connection with a peer", "node=1 peer=3", "node 2 answers at the address of node 3")
+	if a.Connected(3) || a.Connected(2) {
+		t.Error("they are connected")
+	}
+}
+
+// Two nodes on copies of one data directory do not connect, and both logs say what is wrong.
+func TestSameNodeTwice(t *testing.T) {
+	r := newRealm(t)
+	a, copied := r.start(1), r.start(1)
+	a.SetPeers(map[raft.ID]string{2: copied.address()})
+	r.logs.await(t, "refused a connection from "+a.address(), "it calls itself node 1, as this node does")
+	r.logs.await(t, "no connection with a peer", "node=1 peer=2", "node 1 answers at the address of node 2")
+}
+
+// A node of another cluster, an expired one, one without a certificate and one that speaks something else are refused
+// with a line each that says why, and real peers stay connected.
+func TestStrangersAreRefused(t *testing.T) {
+	r := newRealm(t)
+	a, b := r.start(1), r.start(2)
+	meet(t, a, b)
+	link := a.linkTo(2)
+	stranger := newRealm(t)
+	who, err := stranger.authority.NewIdentity(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := r.authority.NewCredential("ann", identity.RoleAdmin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		protocol    string
+		certificate []tls.Certificate
+		want        string
+	}{
+		{identity.ProtocolPeer, []tls.Certificate{who.Certificate}, fmt.Sprintf("node 2 is of cluster %x, and this is cluster %x", stranger.authority.Cluster, r.authority.Cluster)},
+		{identity.ProtocolSQL, []tls.Certificate{who.Certificate}, fmt.Sprintf("node 2 is of cluster %x, and this is cluster %x", stranger.authority.Cluster, r.authority.Cluster)},
+		{identity.ProtocolPeer, []tls.Certificate{expired(t, r.authority)}, "the certificate of node 2 expired at 2020-01-02T00:00:00Z"},
+		{identity.ProtocolPeer, nil, "no certificate was shown; rsqld-peer/1 needs one"},
+		{identity.ProtocolSQL, nil, "no certificate was shown; rsqld-sql/1 needs one"},
+		{identity.ProtocolPeer, []tls.Certificate{client.Certificate}, `client "ann" (admin) may not speak rsqld-peer/1`},
+		{"h3", []tls.Certificate{client.Certificate}, `it speaks ["h3"], and this node speaks ["rsqld-peer/1" "rsqld-sql/1" "rsqld-join/1"]`},
+	}
+	for _, test := range tests {
+		a.refusals = newRefusals(a.log) // this test is not about how often is logged
+		from := shake(t, a.address(), test.protocol, test.certificate)
+		r.logs.await(t, "refused a connection from "+from, quoted(test.want))
+	}
+	if got := a.Counters().Refused; got != uint64(len(tests)) {
+		t.Errorf("counted %d refusals, want %d", got, len(tests))
+	}
+	a.reach(b)
+	if a.linkTo(2) != link {
+		t.Error("the peers did not stay connected")
+	}
+}
+
+// quoted is text as it stands inside a quoted log line.
+func quoted(text string) string {
+	q := fmt.Sprintf("%q", text)
+	return q[1 : len(q)-1]
+}
+
+// shake tries a handshake that the node at address shall refuse, and returns the address it came from.
+func shake(t *testing.T, address, protocol string, certificate []tls.Certificate) string {
+	t.Helper()
+	socket, err := listenUDP("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &quic.Transport{Conn: socket}
+	defer func() { transport.Close(); socket.Close() }()
+	remote, err := net.ResolveUDPAddr("udp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := transport.Dial(timeout(t), remote, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{protocol}, Certificates: certificate}, nil)
+	if err == nil { // the client's part of the handshake ends first
+		_, err = conn.AcceptStream(timeout(t))
+	}
+	var refused *quic.TransportError
+	if !errors.As(err, &refused) || !refused.Remote {
+		t.Errorf("%s: got %v, want a refusal by the node", protocol, err)
+	}
+	if protocol != "h3" && !errors.Is(explain(err), ErrRefused) {
+		t.Errorf("%v is explained as %v", err, explain(err))
+	}
+	return socket.LocalAddr().String()
+}
+
+// expired is a certificate of node 2 that ended long ago.
+func expired(t *testing.T, authority *identity.Authority) tls.Certificate {
+	t.Helper()
+	signer, err := x509.ParsePKCS8PrivateKey(authority.KeyDER())
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: time.Date(2020, 1, 2, 0, 0, 0, 0, time.UTC),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		URIs: []*url.URL{{Scheme: "rsqld", Host: fmt.Sprintf("%x", authority.Cluster), Path: "/2"}},
+	}, authority.Certificate, public, signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der, authority.Certificate.Raw}, PrivateKey: key}
+}
+
+// SetPeers stops dialling at once when a peer that never answered leaves the set.
+func TestDeadPeerLeaves(t *testing.T) {
+	r := newRealm(t)
+	a := r.start(1)
+	dead := r.start(2)
+	dead.close()
+	a.SetPeers(map[raft.ID]string{1: a.address(), 2: dead.address(), 3: "no such address"})
+	r.logs.await(t, "no connection with a peer", "node=1 peer=2", "nobody answers")
+	r.logs.await(t, "no connection with a peer", "node=1 peer=3", "is not host:port")
+	a.SetPeers(nil)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.peers) != 0 {
+		t.Errorf("%d peers are left", len(a.peers))
+	}
+}
