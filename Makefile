@@ -2,20 +2,18 @@
 GO       ?= go
 BINARY   := bin/rsqld
 MODULE   := github.com/rsqld/rsqld
-VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-LDFLAGS  := -s -w -X $(MODULE)/db.version=$(VERSION)
 PACKAGES := ./...
 PLATFORMS := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test fmt vet unit cross race fuzz figures proto clean
+.PHONY: help build run test fmt vet unit cross race figures garbage proto clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build bin/rsqld
-	@$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BINARY) .
+	@$(GO) build -trimpath -o $(BINARY) .
 
 run: build ## Build, then run a cluster of three nodes with a shell in front of it
 	@$(BINARY) demo 3
@@ -40,6 +38,12 @@ cross: ## Build for every supported platform
 
 race: ## Run the tests under the race detector (needs a C compiler)
 	@CGO_ENABLED=1 $(GO) test -race -timeout 1200s $(PACKAGES)
+
+figures: ## Measure start, failover and writes (RSQLD_FLOOR names a program to run beside)
+	@$(GO) test -tags figures -timeout 1800s -count=1 -v -run TestFigure ./testcluster | grep -E '^(figure|FAIL|ok|panic)'
+
+garbage: ## Throw a minute of garbage at a cluster
+	@RSQLD_GARBAGE=60s $(GO) test -timeout 300s -count=1 -v -run TestGarbage ./testcluster | grep -E 'garbage:|^(---|FAIL|ok)'
 
 proto: ## Regenerate the protobuf code (needs protoc; installs the Go plugin)
 	@$(GO) install google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12

@@ -7,6 +7,8 @@ import (
 	"net"
 	"strings"
 	"time"
+
+	"github.com/rsqld/rsqld/db/engine"
 )
 
 // Defaults and limits of a Node. Each is a field of Config of the same name unless it says otherwise.
@@ -71,6 +73,9 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.MaxStatements, DefaultMaxStatements)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if err := engine.CheckSettings(c.Settings); err != nil {
+		return c, fmt.Errorf("%w: --set: %v", ErrUsage, err)
 	}
 	if err := checkAddress("--listen", c.Listen); err != nil {
 		return c, err

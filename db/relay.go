@@ -51,6 +51,8 @@ func (s *session) relayTo(ctx context.Context, leader raft.ID) (*relay, error) {
 		return r, nil
 	}
 	s.dropRelay()
+	ctx, cancel := s.node.whileLeads(ctx, leader)
+	defer cancel()
 	stream, err := s.node.openRelay(ctx, leader, &sqlpb.Hello{
 		Version: protocolVersion, Session: s.id[:], Level: s.level, Client: s.client,
 		OnBehalf: &sqlpb.Principal{Name: s.principal.Name, Role: roleToWire(s.principal.Role)},
@@ -61,6 +63,25 @@ func (s *session) relayTo(ctx context.Context, leader raft.ID) (*relay, error) {
 	r := &relay{leader: leader, stream: stream}
 	s.relay.Store(r)
 	return r, nil
+}
+
+// whileLeads returns a context that ends when another node leads, or none. A node that died greets nobody, and nothing
+// that matters was sent to it yet: the wait for it ends with its leadership.
+func (n *Node) whileLeads(parent context.Context, leader raft.ID) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(parent)
+	now, _, changed := n.replica.Leader()
+	if now != leader {
+		cancel()
+		return ctx, cancel
+	}
+	n.group.Go(func() {
+		select {
+		case <-changed:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return ctx, cancel
 }
 
 func (s *session) dropRelay() {

@@ -63,9 +63,11 @@ const holdRetry = 10 * time.Millisecond
 
 // hold runs attempt with the leader that is known, and again while attempt says that nothing was executed for want of a
 // leader. It gives up Config.NoLeaderWait after the last contact with a quorum, or with a leader that does not answer
-// after the same time from now: an election is invisible to the client, a minority refuses soon.
+// after the same time from its first failure, and after Config.Timeout in any case: an election is invisible to the
+// client, a minority refuses soon.
 func (n *Node) hold(ctx context.Context, attempt func(leader raft.ID, term raft.Term) *Error) *Error {
 	begun := time.Now()
+	since, tried := begun, raft.Term(0)
 	for {
 		leader, term, changed := n.replica.Leader()
 		var failed *Error
@@ -74,20 +76,32 @@ func (n *Node) hold(ctx context.Context, attempt func(leader raft.ID, term raft.
 			failed = n.noQuorum()
 			left -= n.sinceQuorum()
 		} else {
+			if term != tried {
+				since, tried = time.Now(), term
+			}
 			if failed = attempt(leader, term); failed == nil || !failed.notExecuted() {
 				return failed
 			}
-			left -= time.Since(begun)
+			left = min(left-time.Since(since), holdRetry)
+			if isClosed(changed) {
+				left = holdRetry // there is news: it is worth another look
+			}
 		}
-		if left <= 0 {
+		if left <= 0 || time.Since(begun) > n.config.Timeout {
 			return failed
-		}
-		if leader != 0 {
-			left = min(left, holdRetry)
 		}
 		if err := pause(ctx, left, changed); err != nil {
 			return err
 		}
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }
 

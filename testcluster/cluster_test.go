@@ -141,3 +141,34 @@ func TestKillAndRestart(t *testing.T) {
 		return want(ctx, c, old, "select count(*) from t", "1")
 	})
 }
+
+// TestWriteAcrossFailover proves: a write that is sent through a follower at the moment the leader dies, before it was
+// proposed, is held during the election and done by the next leader.
+func TestWriteAcrossFailover(t *testing.T) {
+	c := startCluster(t, 3)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	old, err := c.Leader(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustAsk(t, ctx, c, old, "create table t(x)")
+	for round := range 3 {
+		follower := old%3 + 1
+		if err := c.Kill(old); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ask(ctx, c, follower, driver.LevelSession, "insert into t values(?)", round); err != nil {
+			t.Errorf("round %d: a write through node %d after node %d died: %v", round, follower, old, err)
+		}
+		if err := c.Restart(ctx, old); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the restarted node to catch up", func(ctx context.Context) error {
+			return want(ctx, c, old, "select count(*) from t", fmt.Sprint(round+1))
+		})
+		if old, err = c.Leader(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

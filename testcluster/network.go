@@ -1,209 +1,350 @@
 package testcluster
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
 
-// Network is what lies between the nodes of a Cluster: loopback sockets whose packets can be lost, delayed, doubled and
-// cut, each direction by itself. Rules go by the nodes' addresses, so clients are not affected by them, except that a
-// silent node says nothing to anybody. Rules may change at any moment and hold for packets sent from then on.
+// Network is a faulty packet network between nodes, made of real UDP sockets on loopback. Each ordered pair of nodes has
+// a rule: whether packets from the one to the other are cut, lost or doubled by chance, or delayed. Rules change at any
+// moment and count for the packets sent from then on.
+//
+// A rule knows nodes by their addresses. Packets from and to others, which are clients, are left alone unless the node is
+// silenced. All methods may be called from any goroutine.
 type Network struct {
-	mu     sync.Mutex // guards what follows
-	chance *rand.Rand
-	nodes  map[int]*net.UDPAddr // an address is a node's for ever
-	byAddr map[string]int
-	links  map[direction]link
-	silent map[int]bool
-	late   map[*time.Timer]struct{} // packets under way
-	closed bool
-	group  sync.WaitGroup // of late packets
+	mu       sync.Mutex // guards what follows; nothing blocks while it is held
+	random   *rand.Rand
+	nodes    map[int]*attachment
+	byPort   map[uint16]int // node at each port
+	rules    map[direction]rule
+	silenced map[int]bool
+	closed   bool
+
+	delayed sync.WaitGroup // timers of packets on their way
+	timers  map[*time.Timer]struct{}
 }
 
-// direction is what one node sends to another.
+// attachment is where a node listens. The port stays its own while the node is down.
+type attachment struct {
+	port uint16
+	conn *packetConn // nil while the node is down
+}
+
+// direction is an ordered pair of nodes.
 type direction struct{ from, to int }
 
-// link is what happens to the packets of one direction.
-type link struct {
-	cut      bool
-	loss     float64 // chance to be lost
-	doubling float64 // chance to arrive twice
-	delay    time.Duration
-	jitter   time.Duration // up to so much more delay, which reorders
+// rule says what happens to the packets of one direction. The zero rule passes all.
+type rule struct {
+	cut             bool
+	drop, duplicate float64 // probabilities
+	delay, jitter   time.Duration
 }
 
-// NewNetwork returns a network without faults whose chances are drawn from seed.
+// NewNetwork makes a network without faults. All chances come from seed.
 func NewNetwork(seed uint64) *Network {
 	return &Network{
-		chance: rand.New(rand.NewPCG(seed, 0)), nodes: make(map[int]*net.UDPAddr), byAddr: make(map[string]int),
-		links: make(map[direction]link), silent: make(map[int]bool), late: make(map[*time.Timer]struct{}),
+		random: rand.New(rand.NewPCG(seed, 0)), nodes: make(map[int]*attachment), byPort: make(map[uint16]int),
+		rules: make(map[direction]rule), silenced: make(map[int]bool), timers: make(map[*time.Timer]struct{}),
 	}
 }
 
-// PacketConn opens the socket of a node: on a free port of 127.0.0.1 the first time, on the same one again later.
+// Ports are taken from outside the ranges that systems give out by themselves (32768 and up on Linux, 49152 and up
+// elsewhere), so that nobody is given a node's port while the node is down.
+const (
+	firstPort    = 12_000
+	ports        = 20_000
+	portAttempts = 100
+)
+
+// PacketConn opens the socket of a node, which owns it. A node that was closed gets its old address again.
 func (n *Network) PacketConn(node int) (net.PacketConn, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	address := n.nodes[node]
-	if address == nil {
-		address = &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}
+	a := n.nodes[node]
+	switch {
+	case n.closed:
+		return nil, fmt.Errorf("opening the socket of node %d: the network is closed", node)
+	case a != nil && a.conn != nil:
+		return nil, fmt.Errorf("opening the socket of node %d: it is open", node)
 	}
-	socket, err := net.ListenUDP("udp4", address)
+	var conn *net.UDPConn
+	var err error
+	if a != nil {
+		conn, err = listenLoopback(a.port)
+	} else {
+		conn, err = listenSomewhere()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("opening the socket of node %d: %w", node, err)
 	}
-	address = socket.LocalAddr().(*net.UDPAddr)
-	n.nodes[node], n.byAddr[address.String()] = address, node
-	return &packetConn{PacketConn: socket, network: n, node: node}, nil
+	if a == nil {
+		a = &attachment{port: conn.LocalAddr().(*net.UDPAddr).AddrPort().Port()}
+		n.nodes[node], n.byPort[a.port] = a, node
+	}
+	a.conn = &packetConn{socket: conn, network: n, node: node}
+	return a.conn, nil
 }
 
-// Address returns host:port of a node, or "" if it never had a socket.
+func listenLoopback(port uint16) (*net.UDPConn, error) {
+	return net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port)))
+}
+
+// listenSomewhere draws ports until one is free. The draw is not the seed's: networks with one seed run side by side.
+func listenSomewhere() (conn *net.UDPConn, err error) {
+	for range portAttempts {
+		if conn, err = listenLoopback(firstPort + rand.N[uint16](ports)); err == nil {
+			return conn, nil
+		}
+	}
+	return nil, err
+}
+
+// Address returns host:port of a node, or "" before its socket was opened for the first time.
 func (n *Network) Address(node int) string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if address := n.nodes[node]; address != nil {
-		return address.String()
+	if a := n.nodes[node]; a != nil {
+		return fmt.Sprintf("127.0.0.1:%d", a.port)
 	}
 	return ""
 }
 
-// set changes the rules of one direction.
-func (n *Network) set(from, to int, change func(*link)) {
+// set changes one rule.
+func (n *Network) set(from, to int, change func(*rule)) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	rules := n.links[direction{from, to}]
-	change(&rules)
-	n.links[direction{from, to}] = rules
+	r := n.rules[direction{from, to}]
+	change(&r)
+	n.rules[direction{from, to}] = r
 }
 
-// Cut loses all packets from one node to another, or no longer does.
-func (n *Network) Cut(from, to int, cut bool) { n.set(from, to, func(l *link) { l.cut = cut }) }
-
-// Lose loses packets from one node to another with a probability.
-func (n *Network) Lose(from, to int, probability float64) {
-	n.set(from, to, func(l *link) { l.loss = probability })
+// Cut makes everything that from sends to to vanish, or, with false, ends that. The other direction has a rule of its own.
+func (n *Network) Cut(from, to int, cut bool) {
+	n.set(from, to, func(r *rule) { r.cut = cut })
 }
 
-// Double lets packets from one node to another arrive twice with a probability.
-func (n *Network) Double(from, to int, probability float64) {
-	n.set(from, to, func(l *link) { l.doubling = probability })
+// Partition cuts all pairs of nodes that are not in one group, both ways, and joins those that are. Nodes that no group
+// names are alone.
+func (n *Network) Partition(groups ...[]int) {
+	group := make(map[int]int)
+	for g, members := range groups {
+		for _, node := range members {
+			group[node] = g + 1
+		}
+	}
+	n.each(func(from, to int, r *rule) { r.cut = group[from] == 0 || group[from] != group[to] })
 }
 
-// Delay delays packets from one node to another by delay and up to jitter more, which reorders them.
-func (n *Network) Delay(from, to int, delay, jitter time.Duration) {
-	n.set(from, to, func(l *link) { l.delay, l.jitter = delay, jitter })
-}
-
-// Slow delays everything that a node sends to the others.
-func (n *Network) Slow(node int, delay time.Duration) {
+// each changes the rules of all ordered pairs of nodes that have an address.
+func (n *Network) each(change func(from, to int, r *rule)) {
 	n.mu.Lock()
-	others := make([]int, 0, len(n.nodes))
-	for other := range n.nodes {
-		others = append(others, other)
-	}
-	n.mu.Unlock()
-	for _, other := range others {
-		n.Delay(node, other, delay, 0)
+	defer n.mu.Unlock()
+	for from := range n.nodes {
+		for to := range n.nodes {
+			if from != to {
+				r := n.rules[direction{from, to}]
+				change(from, to, &r)
+				n.rules[direction{from, to}] = r
+			}
+		}
 	}
 }
 
-// Silence loses everything that a node sends, to clients too, or no longer does. Heal does not end it.
+// Drop loses packets of one direction with a probability.
+func (n *Network) Drop(from, to int, probability float64) {
+	n.set(from, to, func(r *rule) { r.drop = probability })
+}
+
+// Duplicate doubles packets of one direction with a probability.
+func (n *Network) Duplicate(from, to int, probability float64) {
+	n.set(from, to, func(r *rule) { r.duplicate = probability })
+}
+
+// Delay holds packets of one direction for delay and up to jitter more, by which they may overtake each other.
+func (n *Network) Delay(from, to int, delay, jitter time.Duration) {
+	n.set(from, to, func(r *rule) { r.delay, r.jitter = delay, jitter })
+}
+
+// Slow delays everything that a node sends to the other nodes.
+func (n *Network) Slow(node int, delay time.Duration) {
+	n.each(func(from, _ int, r *rule) {
+		if from == node {
+			r.delay, r.jitter = delay, 0
+		}
+	})
+}
+
+// Silence isolates a node from nodes and clients alike, or ends that. Heal does not end it.
 func (n *Network) Silence(node int, silent bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.silent[node] = silent
+	n.silenced[node] = silent
 }
 
-// Heal ends all cuts, losses, doublings and delays.
+// Heal drops all rules. Packets that are delayed already arrive when they would have.
 func (n *Network) Heal() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	clear(n.links)
+	clear(n.rules)
 }
 
-// Close drops the packets that are under way and waits for those that are being delivered. The sockets are their
-// owners' to close.
+// Close drops the packets that are on their way and closes the sockets that nodes have left open.
 func (n *Network) Close() error {
 	n.mu.Lock()
 	n.closed = true
-	for timer := range n.late {
+	for timer := range n.timers {
 		if timer.Stop() {
-			n.group.Done()
+			n.delayed.Done()
 		}
 	}
-	clear(n.late)
+	clear(n.timers)
+	var open []*packetConn
+	for _, a := range n.nodes {
+		if a.conn != nil {
+			open = append(open, a.conn)
+		}
+	}
 	n.mu.Unlock()
-	n.group.Wait()
-	return nil
+	n.delayed.Wait()
+	var errs []error
+	for _, conn := range open {
+		errs = append(errs, conn.Close())
+	}
+	return errors.Join(errs...)
 }
 
-// fate decides when copies of a packet are to be delivered.
-func (n *Network) fate(from int, to net.Addr) (deliveries []time.Duration) {
+// fate is what happens to one packet: a delay for each copy that is delivered.
+func (n *Network) fate(from int, to net.Addr) []time.Duration {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.silent[from] {
+	if n.silenced[from] || n.closed {
 		return nil
 	}
-	rules := n.links[direction{from, n.byAddr[to.String()]}]
-	if rules.cut || rules.loss > 0 && n.chance.Float64() < rules.loss {
+	node, isNode := n.nodeAt(to)
+	if !isNode {
+		return []time.Duration{0}
+	}
+	r := n.rules[direction{from, node}]
+	if r.cut || n.silenced[node] || r.drop > 0 && n.random.Float64() < r.drop {
 		return nil
 	}
-	copies := 1
-	if rules.doubling > 0 && n.chance.Float64() < rules.doubling {
-		copies = 2
+	copies := []time.Duration{n.draw(r)}
+	if r.duplicate > 0 && n.random.Float64() < r.duplicate {
+		copies = append(copies, n.draw(r))
 	}
-	for range copies {
-		delay := rules.delay
-		if rules.jitter > 0 {
-			delay += time.Duration(n.chance.Int64N(int64(rules.jitter)))
-		}
-		deliveries = append(deliveries, delay)
-	}
-	return deliveries
+	return copies
 }
 
-// later delivers a packet after a while, unless the network is closed before.
-func (n *Network) later(delay time.Duration, deliver func()) {
+// draw returns the delay of one packet. It needs n.mu.
+func (n *Network) draw(r rule) time.Duration {
+	if r.jitter <= 0 {
+		return r.delay
+	}
+	return r.delay + time.Duration(n.random.Int64N(int64(r.jitter)))
+}
+
+// nodeAt returns the node at an address. It needs n.mu.
+func (n *Network) nodeAt(address net.Addr) (node int, ok bool) {
+	udp, ok := address.(*net.UDPAddr)
+	if !ok || !udp.IP.IsLoopback() {
+		return 0, false
+	}
+	node, ok = n.byPort[uint16(udp.Port)]
+	return node, ok
+}
+
+func (n *Network) isSilenced(node int) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.silenced[node]
+}
+
+// later sends a packet after a delay, unless the network is closed before.
+func (n *Network) later(delay time.Duration, send func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {
 		return
 	}
-	n.group.Add(1)
+	n.delayed.Add(1)
 	var timer *time.Timer
 	timer = time.AfterFunc(delay, func() {
-		defer n.group.Done()
-		n.mu.Lock()
-		delete(n.late, timer)
+		defer n.delayed.Done()
+		n.mu.Lock() // the timer is in the map once later has returned
+		delete(n.timers, timer)
 		n.mu.Unlock()
-		deliver()
+		send()
 	})
-	n.late[timer] = struct{}{}
+	n.timers[timer] = struct{}{}
 }
 
-// packetConn is a node's socket on the network.
+// detach notes that a node closed its socket.
+func (n *Network) detach(node int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.nodes[node].conn = nil
+}
+
+// packetConn is the socket of one node. Everything it sends goes by the rules. Of a UDP socket it shows only what every
+// net.PacketConn has: with the rest QUIC would send past the rules.
 type packetConn struct {
-	net.PacketConn
+	socket  *net.UDPConn
 	network *Network
 	node    int
+	close   sync.Once
+	err     error // of close
 }
 
-// WriteTo sends a packet as the rules say. A packet that is lost was sent, as far as the sender can tell.
-func (c *packetConn) WriteTo(packet []byte, to net.Addr) (int, error) {
+// WriteTo implements net.PacketConn. A packet that the rules lose counts as sent, as on any network.
+func (c *packetConn) WriteTo(p []byte, to net.Addr) (int, error) {
 	for _, delay := range c.network.fate(c.node, to) {
 		if delay == 0 {
-			if _, err := c.PacketConn.WriteTo(packet, to); err != nil {
+			if _, err := c.socket.WriteTo(p, to); err != nil {
 				return 0, err
 			}
 			continue
 		}
-		late := append([]byte(nil), packet...)
+		held := slices.Clone(p)
 		c.network.later(delay, func() {
-			_, _ = c.PacketConn.WriteTo(late, to) // on a socket closed by now it is lost like any other
+			// An error is that of a node that was closed meanwhile: the packet is lost with it.
+			_, _ = c.socket.WriteTo(held, to)
 		})
 	}
-	return len(packet), nil
+	return len(p), nil
 }
+
+// ReadFrom implements net.PacketConn. A silenced node hears nothing.
+func (c *packetConn) ReadFrom(p []byte) (int, net.Addr, error) {
+	for {
+		size, from, err := c.socket.ReadFrom(p)
+		if err != nil || !c.network.isSilenced(c.node) {
+			return size, from, err
+		}
+	}
+}
+
+// Close implements net.PacketConn.
+func (c *packetConn) Close() error {
+	c.close.Do(func() {
+		c.err = c.socket.Close()
+		c.network.detach(c.node)
+	})
+	return c.err
+}
+
+func (c *packetConn) LocalAddr() net.Addr                { return c.socket.LocalAddr() }
+func (c *packetConn) SetDeadline(t time.Time) error      { return c.socket.SetDeadline(t) }
+func (c *packetConn) SetReadDeadline(t time.Time) error  { return c.socket.SetReadDeadline(t) }
+func (c *packetConn) SetWriteDeadline(t time.Time) error { return c.socket.SetWriteDeadline(t) }
+
+// SetReadBuffer sets the size of the kernel's receive buffer; QUIC asks for a large one.
+func (c *packetConn) SetReadBuffer(bytes int) error { return c.socket.SetReadBuffer(bytes) }
+
+// SetWriteBuffer sets the size of the kernel's send buffer.
+func (c *packetConn) SetWriteBuffer(bytes int) error { return c.socket.SetWriteBuffer(bytes) }

@@ -44,6 +44,8 @@ type Endpoint struct {
 	closed bool
 	peers  map[raft.ID]*peer
 	conns  map[*quic.Conn]struct{} // all that stand, to say goodbye to
+	// complaints are the kinds of failures to connect with a node that were logged since the last connection.
+	complaints map[raft.ID]map[string]struct{}
 }
 
 // Listen opens the Endpoint of a node. The caller closes it.
@@ -61,6 +63,7 @@ func Listen(config Config) (*Endpoint, error) {
 	e := &Endpoint{
 		config: config, log: config.Logger, self: config.Identity.Node, cluster: config.Identity.Cluster, conn: conn,
 		refusals: newRefusals(config.Logger), peers: make(map[raft.ID]*peer), conns: make(map[*quic.Conn]struct{}),
+		complaints: make(map[raft.ID]map[string]struct{}),
 	}
 	e.ctx, e.cancel = context.WithCancelCause(context.Background())
 	e.admission = newAdmission(config.Limits, e.refuse)

@@ -2,11 +2,8 @@ package transport
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
-	"net"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -28,8 +25,6 @@ type peer struct {
 	abort context.CancelCauseFunc
 	// linked holds a token when link was set since it was last looked at.
 	linked chan struct{}
-	// complaints are the kinds of failures to connect that were logged since the last connection.
-	complaints map[string]struct{}
 	// rtt is the round trip of the last connection, or zero.
 	rtt time.Duration
 }
@@ -102,7 +97,8 @@ func (e *Endpoint) install(l *link) bool {
 		e.mu.Unlock()
 		return false
 	}
-	p.link, p.complaints, l.heard = l, nil, time.Now()
+	p.link, l.heard = l, time.Now()
+	delete(e.complaints, l.peer)
 	if !l.dialled && p.abort != nil {
 		p.abort(errDuplicate)
 	}
@@ -178,50 +174,6 @@ func (e *Endpoint) servePeer(conn *quic.Conn, peer raft.ID) {
 	if up, err := e.serveLink(conn, peer, false); !up {
 		e.complain(peer, conn.RemoteAddr(), err)
 	}
-}
-
-// complain logs why a connection with a peer failed before it was in use: of a member once for each kind of failure
-// until a connection works.
-func (e *Endpoint) complain(id raft.ID, address net.Addr, err error) {
-	if errors.Is(err, errDuplicate) || e.ctx.Err() != nil {
-		return
-	}
-	kind, level := err.Error(), slog.LevelWarn
-	var different *mismatch
-	switch {
-	case errors.Is(err, ErrUnreachable):
-		kind, level = "unreachable", slog.LevelInfo
-	case errors.As(err, &different), errors.Is(err, ErrRefused):
-		kind = "refused" // both sides see the difference, and one line is enough
-		e.counters.refused.Add(1)
-	}
-	if told, member := e.told(id, kind); !member {
-		e.refusals.add(address, err)
-	} else if !told {
-		e.log.Log(e.ctx, level, "no connection with a peer; trying on", "node", e.self, "peer", id, "address", address, "err", err)
-	}
-}
-
-// maxComplaints bounds the kinds of failures of one peer that are logged in a row.
-const maxComplaints = 8
-
-// told reports whether a kind of failure of a member was logged already, and notes that it is now.
-func (e *Endpoint) told(id raft.ID, kind string) (told, member bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	p := e.peers[id]
-	if p == nil || p.address == "" {
-		return false, false
-	}
-	if p.complaints == nil {
-		p.complaints = make(map[string]struct{})
-	}
-	_, told = p.complaints[kind]
-	if told || len(p.complaints) >= maxComplaints {
-		return true, true
-	}
-	p.complaints[kind] = struct{}{}
-	return false, true
 }
 
 // watchSilence closes the connections of peers that say nothing. QUIC would take longer: the timeout that both sides

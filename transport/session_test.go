@@ -353,7 +353,7 @@ func TestSlowReaderBlocksOnlyItself(t *testing.T) {
 			return
 		}
 		for sent := 0; s.Send(rows) == nil; sent++ {
-			if sent == window/(64<<10) { // the next cannot leave before the client reads
+			if sent == window/(64<<10)-2 { // the next but one cannot leave before the client reads
 				close(blocked)
 			}
 		}

@@ -204,7 +204,8 @@ func (e *Engine) publish(s *state, chain []Chain) {
 	}
 }
 
-// Close waits for a running Apply, ends the reads that run, and closes the files. The write-ahead log of SQLite is moved
+// Close waits for a running Apply, ends the reads that run, and closes the files. A read whose sink waits for a client
+// ends when the sink does: the caller ends the clients first. The write-ahead log of SQLite is moved
 // into the database. A second Close does nothing.
 func (e *Engine) Close() error {
 	if e.closed.Swap(true) {

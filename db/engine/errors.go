@@ -101,6 +101,10 @@ const (
 // codeForeignKey is the extended code of a violated foreign key.
 const codeForeignKey = 787
 
+// codeLockedVTable is SQLITE_LOCKED_VTAB: an R-tree is written by the statement that reads it. It is about one connection,
+// and on the writer no statement is open but those of the entry.
+const codeLockedVTable = 518
+
 // codes returns the primary and the extended code of a result's error.
 func codes(err error) (code, extended int) {
 	var (
@@ -140,7 +144,7 @@ var refusals = []error{
 func deterministic(err error) bool {
 	var fromSQLite *sqlite.Error
 	if errors.As(err, &fromSQLite) {
-		return sqlite.Class(fromSQLite.Extended) == sqlite.Deterministic
+		return fromSQLite.Extended == codeLockedVTable || sqlite.Class(fromSQLite.Extended) == sqlite.Deterministic
 	}
 	for _, own := range []any{new(*PolicyError), new(*LimitError), new(*ArgumentError), new(*VetoError), new(*refusal)} {
 		if errors.As(err, own) {

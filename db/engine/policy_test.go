@@ -6,6 +6,60 @@ import (
 	"testing"
 )
 
+// refused are statements that the policy refuses, with what the refusal says.
+var refused = []struct{ sql, says string }{
+	{"attach 'other.db' as other", "attach is not supported: a database here is one file replicated whole"},
+	{"attach ? as x", "attach is not supported"},
+	{"detach main", "detach is not supported"},
+	{"vacuum", "vacuum is not supported"},
+	{"/* c */ VACUUM main", "vacuum is not supported"},
+	{"vacuum into 'copy.db'", "vacuum is not supported"},
+	{"create temp table x(a)", "temp is not supported"},
+	{"create table temp.x(a)", "temp is not supported"},
+	{"create temporary view x as select 1", "temp is not supported"},
+	{"create temp trigger x after insert on t begin select 1; end", "temp is not supported"},
+	{"begin", "begin is not supported: interactive transactions are not supported yet on this way; several statements sent as one atomic request"},
+	{"begin immediate", "begin is not supported"},
+	{"commit", "commit is not supported"},
+	{"end", "commit is not supported"},
+	{"rollback", "rollback is not supported"},
+	{"savepoint _rsqld_entry", "savepoint is not supported"},
+	{"release x", "savepoint is not supported"},
+	{"rollback to x", "savepoint is not supported"},
+	{"pragma journal_mode=delete", "pragma journal_mode=delete is not supported: rsqld sets journal_mode itself"},
+	{"pragma synchronous=off", "pragma synchronous=off is not supported"},
+	{"pragma busy_timeout(5000)", "leave the statement out"},
+	{"pragma writable_schema=1", "pragma writable_schema is not supported"},
+	{"pragma case_sensitive_like=1", "pragma case_sensitive_like is not supported"},
+	{"pragma optimize", "pragma optimize is not supported"},
+	{"pragma wal_checkpoint(truncate)", "pragma wal_checkpoint is not supported"},
+	{"pragma foreign_keys=off", "pragma foreign_keys=off is not supported: foreign keys are on for the whole cluster (setting sql.foreign_keys"},
+	{"pragma foreign_keys=2", "pragma foreign_keys=2 is not supported"},
+	{"pragma defer_foreign_keys=0", "pragma defer_foreign_keys=0 is not supported"},
+	{"pragma table_info(_rsqld_meta)", "pragma table_info on _rsqld_meta is not supported"},
+	{"explain pragma trusted_schema=1", "pragma trusted_schema is not supported"},
+	{"select * from _rsqld_tokens", "access to _rsqld_* is not supported"},
+	{"select * from v", "access to _rsqld_* is not supported"},
+	{"select a from t where a in (select key from _RSQLD_TOKENS)", "access to _rsqld_* is not supported"},
+	{"update _rsqld_meta set applied_index = 99", "access to _rsqld_* is not supported"},
+	{"delete from \"_rsqld_members\"", "access to _rsqld_* is not supported"},
+	{"drop table _rsqld_meta", "access to _rsqld_* is not supported"},
+	{"create index x on _rsqld_meta(format)", "access to _rsqld_* is not supported"},
+	{"create trigger x after update on _rsqld_meta begin select 1; end", "access to _rsqld_* is not supported"},
+	{"create table _rsqld_mine(a)", "access to _rsqld_* is not supported"},
+	{"alter table _rsqld_meta add column x", "access to _rsqld_* is not supported"},
+	{"select load_extension('x')", "load_extension is not supported"},
+	{"select data from sqlite_dbpage", "reading sqlite_dbpage is not supported"},
+	{"select * from dbstat", "reading dbstat is not supported"},
+	{"create virtual table x using fts5vocab(t, row)", `the virtual table module "fts5vocab" is not supported`},
+	{"create virtual table x using dbstat", `the virtual table module "dbstat" is not supported`},
+	{"delete from sqlite_stat1", "writing sqlite_stat* is not supported"},
+	{"drop table sqlite_stat1", "writing sqlite_stat* is not supported"},
+	{"insert into t select name from pragma_table_info('t')", "reading pragma_table_info in a write is not supported"},
+	{"insert into t values(sqlite_source_id())", "the function sqlite_source_id in a write is not supported"},
+	{"select 1\x00", "a NUL byte in SQL is not supported"},
+}
+
 // Every refusal is a PolicyError that names what is refused and says what to do instead, on the way to the log
 // (Classify), in an entry (Apply) and on a reader (Query), and leaves nothing behind.
 func TestPolicyRefusals(t *testing.T) {
@@ -18,61 +72,9 @@ func TestPolicyRefusals(t *testing.T) {
 			t.Fatal(r.Err)
 		}
 	}
-	tests := []struct{ sql, says string }{
-		{"attach 'other.db' as other", "attach is not supported: a database here is one file replicated whole"},
-		{"attach ? as x", "attach is not supported"},
-		{"detach main", "detach is not supported"},
-		{"vacuum", "vacuum is not supported"},
-		{"/* c */ VACUUM main", "vacuum is not supported"},
-		{"vacuum into 'copy.db'", "vacuum is not supported"},
-		{"create temp table x(a)", "temp is not supported"},
-		{"create table temp.x(a)", "temp is not supported"},
-		{"create temporary view x as select 1", "temp is not supported"},
-		{"create temp trigger x after insert on t begin select 1; end", "temp is not supported"},
-		{"begin", "begin is not supported: interactive transactions are not supported yet on this way; several statements sent as one atomic request"},
-		{"begin immediate", "begin is not supported"},
-		{"commit", "commit is not supported"},
-		{"end", "commit is not supported"},
-		{"rollback", "rollback is not supported"},
-		{"savepoint _rsqld_entry", "savepoint is not supported"},
-		{"release x", "savepoint is not supported"},
-		{"rollback to x", "savepoint is not supported"},
-		{"pragma journal_mode=delete", "pragma journal_mode=delete is not supported: rsqld sets journal_mode itself"},
-		{"pragma synchronous=off", "pragma synchronous=off is not supported"},
-		{"pragma busy_timeout(5000)", "leave the statement out"},
-		{"pragma writable_schema=1", "pragma writable_schema is not supported"},
-		{"pragma case_sensitive_like=1", "pragma case_sensitive_like is not supported"},
-		{"pragma optimize", "pragma optimize is not supported"},
-		{"pragma wal_checkpoint(truncate)", "pragma wal_checkpoint is not supported"},
-		{"pragma foreign_keys=off", "pragma foreign_keys=off is not supported: foreign keys are on for the whole cluster (setting sql.foreign_keys"},
-		{"pragma foreign_keys=2", "pragma foreign_keys=2 is not supported"},
-		{"pragma defer_foreign_keys=0", "pragma defer_foreign_keys=0 is not supported"},
-		{"pragma table_info(_rsqld_meta)", "pragma table_info on _rsqld_meta is not supported"},
-		{"explain pragma trusted_schema=1", "pragma trusted_schema is not supported"},
-		{"select * from _rsqld_tokens", "access to _rsqld_* is not supported"},
-		{"select * from v", "access to _rsqld_* is not supported"},
-		{"select a from t where a in (select key from _RSQLD_TOKENS)", "access to _rsqld_* is not supported"},
-		{"update _rsqld_meta set applied_index = 99", "access to _rsqld_* is not supported"},
-		{"delete from \"_rsqld_members\"", "access to _rsqld_* is not supported"},
-		{"drop table _rsqld_meta", "access to _rsqld_* is not supported"},
-		{"create index x on _rsqld_meta(format)", "access to _rsqld_* is not supported"},
-		{"create trigger x after update on _rsqld_meta begin select 1; end", "access to _rsqld_* is not supported"},
-		{"create table _rsqld_mine(a)", "access to _rsqld_* is not supported"},
-		{"alter table _rsqld_meta add column x", "access to _rsqld_* is not supported"},
-		{"select load_extension('x')", "load_extension is not supported"},
-		{"select data from sqlite_dbpage", "reading sqlite_dbpage is not supported"},
-		{"select * from dbstat", "reading dbstat is not supported"},
-		{"create virtual table x using fts5vocab(t, row)", `the virtual table module "fts5vocab" is not supported`},
-		{"create virtual table x using dbstat", `the virtual table module "dbstat" is not supported`},
-		{"delete from sqlite_stat1", "writing sqlite_stat* is not supported"},
-		{"drop table sqlite_stat1", "writing sqlite_stat* is not supported"},
-		{"insert into t select name from pragma_table_info('t')", "reading pragma_table_info in a write is not supported"},
-		{"insert into t values(sqlite_source_id())", "the function sqlite_source_id in a write is not supported"},
-		{"select 1\x00", "a NUL byte in SQL is not supported"},
-	}
 	const content = "select (select count(*) from sqlite_schema), (select group_concat(a) from t)"
 	before := rowsOf(t, e, content)
-	for _, test := range tests {
+	for _, test := range refused {
 		r := l.run(e, test.sql)
 		_, errClassify := e.Classify(test.sql)
 		_, errQuery := e.Query(t.Context(), test.sql, nil, new(rows))

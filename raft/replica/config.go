@@ -138,7 +138,7 @@ func (c Config) withDefaults() (Config, error) {
 }
 
 // tick is the time between two calls of Handler.Tick.
-func (c Config) tick() time.Duration { return c.ElectionTimeout / electionTicks }
+func (c Config) tick() time.Duration { return Tick(c.ElectionTimeout) }
 
 func (c Config) core() raft.Config {
 	return raft.Config{
@@ -154,8 +154,8 @@ func (c Config) core() raft.Config {
 	}
 }
 
-// Tick returns the time between two ticks of a replica with this election timeout: the unit of the times in a
-// raft.Status.
+// Tick returns the time between two ticks of a replica with this election timeout (zero: DefaultElectionTimeout). It is
+// the unit of the times in a raft.Status.
 func Tick(electionTimeout time.Duration) time.Duration {
-	return Config{ElectionTimeout: electionTimeout}.tick()
+	return cmp.Or(electionTimeout, DefaultElectionTimeout) / electionTicks
 }

@@ -363,7 +363,8 @@ func TestCloseAnswersAll(t *testing.T) {
 			t.Errorf("%d of the waiters do not know their outcome, want the proposer alone", unknown)
 		}
 		<-r.Done()
-		if _, err := r.Propose(t.Context(), 0, []byte("c")); !errors.Is(err, replica.ErrClosed) || !errors.Is(r.Err(), replica.ErrClosed) {
+		_, err := r.Propose(t.Context(), 0, []byte("c"))
+		if !errors.Is(err, replica.ErrClosed) || !errors.Is(r.Err(), replica.ErrClosed) {
 			t.Errorf("proposal after Close: %v; Err: %v", err, r.Err())
 		}
 		if err := r.Close(); err != nil {

@@ -35,7 +35,9 @@ func applied(ids ...raft.EntryID) (entries []raft.Entry, results []raft.Result) 
 func TestWaiterHasTheResultOfExactlyItsEntry(t *testing.T) {
 	var w Waiters
 	told := make(map[raft.EntryID]string)
-	for _, id := range []raft.EntryID{{Term: 2, Index: 7}, {Term: 2, Index: 8}, {Term: 4, Index: 7}, {Term: 4, Index: 9}, {Term: 3, Index: 8}} {
+	for _, id := range []raft.EntryID{
+		{Term: 2, Index: 7}, {Term: 2, Index: 8}, {Term: 4, Index: 7}, {Term: 4, Index: 9}, {Term: 3, Index: 8},
+	} {
 		waiting(&w, id, told)
 	}
 	w.resolve(applied(raft.EntryID{Term: 1, Index: 6}, raft.EntryID{Term: 4, Index: 7}))

@@ -98,6 +98,9 @@ func (s session) Place() repl.Place {
 		Leader: s.conn.Leads(), Product: s.conn.Product()}
 }
 
+// Ping asks the node whether it is there, and moves the session if it is not.
+func (s session) Ping(ctx context.Context) error { return s.conn.Ping(ctx) }
+
 // Close ends the session.
 func (s session) Close() error { return s.conn.Close() }
 

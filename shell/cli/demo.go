@@ -42,6 +42,7 @@ type demoCluster interface {
 }
 
 func startDemo(ctx context.Context, nodes, learners int, dir string, logger *slog.Logger) (demoCluster, error) {
+	raiseProcessors()
 	return testcluster.Start(ctx, testcluster.Config{Nodes: nodes, Learners: learners, Dir: dir, Logger: logger})
 }
 
@@ -175,7 +176,11 @@ func (e *Environment) demoShell(ctx context.Context, c demoCluster, dir string, 
 		Commands: []repl.Command{{
 			Name: ".demo", Usage: "kill N | restart N | partition A,B C | heal | slow N DURATION",
 			Help: "break and mend the demo's cluster", Min: 1, Max: -1,
-			Run: func(ctx context.Context, _ *repl.Shell, args []string) error { return runDemo(ctx, c, args) },
+			Run: func(ctx context.Context, _ *repl.Shell, args []string) error {
+				err := runDemo(ctx, c, args)
+				moveOn(ctx, client)
+				return err
+			},
 		}},
 	})
 	if err != nil {
@@ -186,6 +191,19 @@ func (e *Environment) demoShell(ctx context.Context, c demoCluster, dir string, 
 		return shellExit(shell, e.interact(ctx, shell))
 	}
 	return shellExit(shell, shell.Script(ctx, "stdin", stdin))
+}
+
+// pinger is a session that can look whether its node is still there, and move if it is not.
+type pinger interface{ Ping(context.Context) error }
+
+// moveOn lets a session notice that its own node was just killed. Otherwise its next write would be sent to nobody, and
+// nobody could say what became of it. If no node is left, the next statement says so.
+func moveOn(ctx context.Context, client repl.Client) {
+	if p, ok := client.(pinger); ok {
+		ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+		defer cancel()
+		_ = p.Ping(ctx)
+	}
 }
 
 // welcome tells a newcomer what to try.

@@ -70,6 +70,17 @@ func TestDemoScript(t *testing.T) {
 	f.gone(t)
 }
 
+// TestDemoKillMovesOn proves: after a node was killed, the session looks whether it was its own before the next statement
+// is sent there, and that nobody being left is not the failure of .demo.
+func TestDemoKillMovesOn(t *testing.T) {
+	w, _ := newDemo()
+	w.Stdin = strings.NewReader(".demo kill 1\n")
+	w.expect(t, 0, "", "")
+	if w.cluster.pings != 1 {
+		t.Errorf("the session was asked %d times", w.cluster.pings)
+	}
+}
+
 // TestDemoMistakes proves that each wrong .demo is explained.
 func TestDemoMistakes(t *testing.T) {
 	for line, want := range map[string]string{

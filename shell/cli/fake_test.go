@@ -93,6 +93,7 @@ type fakeCluster struct {
 	open    int
 	seen    []repl.Request
 	control []string
+	pings   int
 	// answer returns the rows of a request; nil: none.
 	answer func(ctx context.Context, request repl.Request) ([][]any, error)
 }
@@ -139,6 +140,11 @@ func (f *fakeClient) Control(ctx context.Context, verb string, args ...string) (
 		return nil, &repl.Error{Class: repl.ClassNoQuorum, Message: "no quorum", Offset: -1}
 	}
 	return &fakeResults{rows: [][]any{{words}}}, nil
+}
+
+func (f *fakeClient) Ping(context.Context) error {
+	f.cluster.pings++
+	return errors.New("nobody is left")
 }
 
 func (f *fakeClient) Place() repl.Place {

@@ -46,7 +46,10 @@ type node interface {
 	Close(context.Context) error
 }
 
-func openNode(ctx context.Context, config db.Config) (node, error) { return db.Open(ctx, config) }
+func openNode(ctx context.Context, config db.Config) (node, error) {
+	raiseProcessors()
+	return db.Open(ctx, config)
+}
 
 func startCommand() command {
 	return command{

@@ -1,0 +1,33 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/rsqld/rsqld/db/sqlite"
+)
+
+// Only errors that are known to come from the entry and the rows become results; all others are the environment's.
+func TestDeterministic(t *testing.T) {
+	own := []error{&PolicyError{}, &LimitError{}, &ArgumentError{}, &VetoError{}, &refusal{errors.New("x")}, ErrTokenUsed, ErrMemberKey}
+	for _, err := range own {
+		if !deterministic(err) || !deterministic(fmt.Errorf("wrapped: %w", err)) {
+			t.Errorf("%T %v is the environment's", err, err)
+		}
+	}
+	for _, err := range []error{errMissingError, errors.New("anything"), ErrClosed, sqlite.ErrClosed} {
+		if deterministic(err) {
+			t.Errorf("%v is deterministic", err)
+		}
+	}
+	codes := map[int]bool{
+		1: true, 4: true, 18: true, 19: true, 787: true, 2067: true, 20: true, 23: true, 25: true, 267: true, 518: true,
+		5: false, 6: false, 7: false, 8: false, 9: false, 10: false, 778: false, 11: false, 13: false, 14: false, 26: false, 516: false, 9999: false,
+	}
+	for code, want := range codes {
+		if got := deterministic(&sqlite.Error{Code: code & 0xff, Extended: code}); got != want {
+			t.Errorf("code %d: deterministic %t, want %t", code, got, want)
+		}
+	}
+}
