@@ -138,26 +138,29 @@ func TestSilence(t *testing.T) {
 
 // Drop loses about as many packets as it says, the same ones with the same seed.
 func TestDrop(t *testing.T) {
+	const count, mark = 400, 1000
 	run := func() (arrived []uint64) {
-		n, c, _ := openNetwork(t, 2)
+		n, c, client := openNetwork(t, 2)
 		n.Drop(1, 2, 0.25)
-		const count = 400
 		for i := range uint64(count) {
 			send(t, c[1], c[2], i)
-		}
-		n.Heal()
-		send(t, c[1], c[2], count)
-		for {
-			got, ok := next(t, c[2], patience)
-			if !ok || got == count {
-				return arrived
+			send(t, client, c[2], mark)
+			for {
+				got, ok := next(t, c[2], patience)
+				if !ok {
+					t.Fatal("the client's packet was lost")
+				}
+				if got == mark {
+					break
+				}
+				arrived = append(arrived, got)
 			}
-			arrived = append(arrived, got)
 		}
+		return arrived
 	}
 	first := run()
 	if len(first) < 250 || len(first) > 350 {
-		t.Errorf("%d of 400 packets arrived, want about 300", len(first))
+		t.Errorf("%d of %d packets arrived, want about 300", len(first), count)
 	}
 	if second := run(); !slices.Equal(first, second) {
 		t.Error("the same seed lost other packets")
