@@ -7,7 +7,9 @@ import (
 	"net"
 	"strings"
 	"time"
+	"unicode/utf8"
 
+	"github.com/rsqld/rsqld/db/command"
 	"github.com/rsqld/rsqld/db/engine"
 )
 
@@ -19,7 +21,8 @@ const (
 	DefaultElectionTimeout = 150 * time.Millisecond
 	// DefaultNoLeaderWait is how long after the last contact with a quorum a write is held before it is refused.
 	DefaultNoLeaderWait = 500 * time.Millisecond
-	// DefaultTimeout bounds a request that brought no deadline of its own.
+	// DefaultTimeout bounds the waits of a request that brought no deadline of its own: for a leader, for a quorum, for
+	// entries to be applied. The run of a read is bounded by engine.DefaultReaderTimeout.
 	DefaultTimeout = 10 * time.Second
 	// DefaultMaxStatements bounds the statements of one request.
 	DefaultMaxStatements = 10_000
@@ -55,7 +58,7 @@ type Config struct {
 	Timeout         time.Duration
 	MaxStatements   int
 
-	// PacketConn is used instead of a socket of the node's own. The node closes it.
+	// PacketConn is used instead of a socket of the node's own. The node closes it, and so does an Open that fails.
 	PacketConn net.PacketConn
 	// Logger gets state changes. Nil: nothing is logged.
 	Logger *slog.Logger
@@ -66,6 +69,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Data == "" {
 		return c, fmt.Errorf("%w: no data directory given", ErrUsage)
 	}
+	if err := c.checkLimits(); err != nil {
+		return c, err
+	}
 	setDefault(&c.Listen, DefaultListen)
 	setDefault(&c.ElectionTimeout, DefaultElectionTimeout)
 	setDefault(&c.NoLeaderWait, DefaultNoLeaderWait)
@@ -73,9 +79,6 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.MaxStatements, DefaultMaxStatements)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	if err := engine.CheckSettings(c.Settings); err != nil {
-		return c, fmt.Errorf("%w: --set: %v", ErrUsage, err)
 	}
 	if err := checkAddress("--listen", c.Listen); err != nil {
 		return c, err
@@ -97,6 +100,25 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
+// checkLimits refuses what no default replaces and no node can work with.
+func (c Config) checkLimits() error {
+	if min(c.ElectionTimeout, c.NoLeaderWait, c.Timeout) < 0 || c.MaxStatements < 0 {
+		return fmt.Errorf("%w: election timeout %v, no-leader wait %v, timeout %v, max_statements %d: none may be negative",
+			ErrUsage, c.ElectionTimeout, c.NoLeaderWait, c.Timeout, c.MaxStatements)
+	}
+	if n := max(len(c.Name), len(c.Advertise)); n > command.MaxNameBytes {
+		return fmt.Errorf("%w: a name or an address of %d bytes is too long: %d are allowed", ErrUsage, n, command.MaxNameBytes)
+	}
+	if !utf8.ValidString(c.Name) {
+		return fmt.Errorf("%w: --name %q is not valid UTF-8", ErrUsage, c.Name)
+	}
+	// Found out here and not by the cluster: its first entry would be refused, and it would never be usable.
+	if err := engine.CheckSettings(c.Settings); err != nil {
+		return fmt.Errorf("%w: --set: %v", ErrUsage, err)
+	}
+	return nil
+}
+
 func setDefault[T comparable](field *T, value T) {
 	var zero T
 	if *field == zero {
@@ -109,8 +131,12 @@ func checkAddress(flag, address string) error {
 	if err != nil {
 		return fmt.Errorf("%w: %s %q is not HOST:PORT", ErrUsage, flag, address)
 	}
-	if _, err := net.LookupPort("udp", port); err != nil {
+	number, err := net.LookupPort("udp", port)
+	if err != nil {
 		return fmt.Errorf("%w: %s %q: %q is not a port", ErrUsage, flag, address, port)
+	}
+	if number == 0 && flag != "--listen" {
+		return fmt.Errorf("%w: %s %q: nobody can dial port 0", ErrUsage, flag, address)
 	}
 	if host == "" && flag != "--listen" {
 		return fmt.Errorf("%w: %s %q has no host", ErrUsage, flag, address)

@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/rsqld/rsqld/db/command/commandpb"
 	"github.com/rsqld/rsqld/db/engine"
 	"github.com/rsqld/rsqld/raft"
+	"github.com/rsqld/rsqld/raft/replica"
 	"github.com/rsqld/rsqld/transport/identity"
 	"github.com/rsqld/rsqld/transport/wire"
 	"github.com/rsqld/rsqld/transport/wire/joinpb"
@@ -52,7 +54,7 @@ func (s *session) control(ctx context.Context, c *sqlpb.Control) *sqlpb.ServerFr
 	v, known := verbs[c.Verb]
 	switch {
 	case !known || v.peers && !s.relayed:
-		return failure(c.Id, protocolError("%q is no command that this node knows", c.Verb))
+		return failure(c.Id, protocolError("%.64q is no command that this node knows", c.Verb))
 	case s.principal.Role < v.role:
 		return failure(c.Id, denied("%s needs role %s, and %s has role %s", c.Verb, v.role, s.principal.Name, s.principal.Role))
 	case len(c.Args) < v.minimum || len(c.Args) > v.maximum:
@@ -62,26 +64,31 @@ func (s *session) control(ctx context.Context, c *sqlpb.Control) *sqlpb.ServerFr
 		return s.answer(c.Id)(v.run(s, ctx, 0, c.Args))
 	}
 	var last *sqlpb.ServerFrame
-	failed := s.node.hold(ctx, func(leader raft.ID, term raft.Term) *Error {
-		if leader == s.node.self.Node {
-			if failed := s.node.catchUp(ctx); failed != nil {
-				return failed
-			}
-			t, failed := v.run(s, ctx, term, c.Args)
-			if failed == nil {
-				last = s.answer(c.Id)(t, nil)
-			}
-			return failed
-		}
-		if s.relayed {
-			return s.node.notLeader()
-		}
-		return s.relayRequest(ctx, leader, c.Id, &sqlpb.ClientFrame{Frame: &sqlpb.ClientFrame_Control{Control: c}}, &last)
+	failed := s.hold(ctx, func(leader raft.ID, term raft.Term) (failed *Error) {
+		last, failed = s.lead(ctx, v, c, leader, term)
+		return failed
 	})
 	if failed != nil {
 		return failure(c.Id, failed)
 	}
 	return last
+}
+
+// lead runs a verb on the leader, here or over there, and returns the frame that ends it.
+func (s *session) lead(ctx context.Context, v verb, c *sqlpb.Control, leader raft.ID, term raft.Term) (*sqlpb.ServerFrame, *Error) {
+	if leader != s.node.self.Node {
+		call := relayCall{session: s, id: c.Id, changes: true, frame: &sqlpb.ClientFrame{Frame: &sqlpb.ClientFrame_Control{Control: c}}}
+		failed := call.run(ctx, leader)
+		return call.last, failed
+	}
+	if failed := s.node.catchUp(ctx); failed != nil {
+		return nil, failed
+	}
+	t, failed := v.run(s, ctx, term, c.Args)
+	if failed != nil {
+		return nil, failed
+	}
+	return s.answer(c.Id)(t, nil), nil
 }
 
 // answer sends a table and returns its Done, or the frame of the error.
@@ -95,7 +102,10 @@ func (s *session) answer(id uint64) func(*table, *Error) *sqlpb.ServerFrame {
 		for i, name := range t.columns {
 			columns[i].Name = name
 		}
-		err := out.Columns(columns)
+		var err error
+		if len(columns) > 0 {
+			err = out.Columns(columns)
+		}
 		for _, row := range t.rows {
 			if err == nil {
 				err = out.Row(wire.AppendRow(nil, row))
@@ -116,7 +126,10 @@ func (n *Node) ask(ctx context.Context, peer raft.ID, name string, args ...strin
 	stream, err := n.openRelay(ctx, peer, &sqlpb.Hello{
 		Version: protocolVersion, Client: n.self.Name, OnBehalf: &sqlpb.Principal{Name: n.self.Name, Role: sqlpb.Role_ROLE_ADMIN}})
 	if err != nil {
-		return nil, n.noQuorum()
+		if ctx.Err() != nil {
+			return nil, ended(ctx)
+		}
+		return nil, n.leaderLost(peer, err)
 	}
 	defer stream.Close()
 	defer context.AfterFunc(ctx, func() { stream.Close() })()
@@ -159,10 +172,36 @@ func (s *session) transfer(ctx context.Context, _ raft.Term, args []string) (*ta
 	if target == s.node.self.Node {
 		return nil, protocolError("node %d leads already", target)
 	}
+	ctx, cancel := s.node.bounded(ctx)
+	defer cancel()
 	if err := s.node.replica.Transfer(ctx, target); err != nil {
-		return nil, protocolError("handing leadership over: %v", err)
+		return nil, s.node.transferError(ctx, err)
 	}
-	return s.leader(ctx, 0, nil)
+	var t *table
+	failed := s.node.hold(ctx, func(raft.ID, raft.Term) (failed *Error) {
+		t, failed = s.leader(ctx, 0, nil)
+		return failed
+	})
+	if failed != nil {
+		// Not "no quorum, try again": whoever leads next would hand over once more.
+		return nil, outcomeUnknown(fmt.Errorf("leadership was handed over, and the new leader is not known yet: %v", failed))
+	}
+	return t, nil
+}
+
+// transferError says why leadership stayed here, or may have.
+func (n *Node) transferError(ctx context.Context, err error) *Error {
+	switch {
+	case errors.Is(err, raft.ErrNotLeader):
+		return n.noQuorum()
+	case errors.Is(err, raft.ErrTransferring), errors.Is(err, replica.ErrTransferFailed):
+		return busy(err.Error())
+	case errors.Is(err, replica.ErrClosed):
+		return shuttingDown()
+	case ctx.Err() != nil: // the attempt goes on
+		return outcomeUnknown(fmt.Errorf("handing leadership over: %w", err))
+	}
+	return protocolError("handing leadership over: %v", err)
 }
 
 func (s *session) promote(ctx context.Context, _ raft.Term, args []string) (*table, *Error) {
@@ -181,14 +220,24 @@ func (s *session) remove(ctx context.Context, term raft.Term, args []string) (*t
 	return &table{}, failed
 }
 
-// parseMember finds a member by id or by name.
+// parseMember finds a member by id, or else by name: a node may be called as another one is numbered.
 func (n *Node) parseMember(text string) (raft.ID, *Error) {
+	var named []raft.ID
 	for _, m := range n.members() {
-		if m.Name == text || strconv.FormatUint(uint64(m.ID), 10) == text {
+		if strconv.FormatUint(uint64(m.ID), 10) == text {
 			return m.ID, nil
 		}
+		if m.Name == text {
+			named = append(named, m.ID)
+		}
 	}
-	return 0, protocolError("there is no node %q: .nodes lists the members", text)
+	switch len(named) {
+	case 0:
+		return 0, protocolError("there is no node %.64q: .nodes lists the members", text)
+	case 1:
+		return named[0], nil
+	}
+	return 0, protocolError("the nodes %v are all called %.64q: name the one you mean by its id", named, text)
 }
 
 // token mints a join token. The cluster stores only what verifies it.
@@ -196,18 +245,15 @@ func (s *session) token(ctx context.Context, term raft.Term, args []string) (*ta
 	learner := false
 	if len(args) == 1 {
 		if args[0] != "learner" {
-			return nil, protocolError("token takes the argument learner or none, not %q", args[0])
+			return nil, protocolError("token takes the argument learner or none, not %.64q", args[0])
 		}
 		learner = true
 	}
 	token := identity.NewToken(s.node.identity.CA)
 	id, key := token.ID(), token.Key()
-	result, failed := s.node.propose(ctx, term, &commandpb.Command{Body: &commandpb.Command_MintToken{MintToken: &commandpb.MintToken{
+	failed := s.node.proposeMember(ctx, term, &commandpb.Command{Body: &commandpb.Command_MintToken{MintToken: &commandpb.MintToken{
 		Id: id[:], Key: key[:], Learner: learner, Uses: 1, Expires: s.node.stamps.now(s.node.engine.LastTime()) + int64(tokenLifetime),
 	}}})
-	if failed == nil && result.Err != nil {
-		failed = entryError(result)
-	}
 	return &table{columns: []string{"token"}, rows: [][]any{{token.String()}}}, failed
 }
 

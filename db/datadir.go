@@ -93,6 +93,9 @@ func (d *directory) load() (node nodeFile, ok bool, err error) {
 	if err := json.Unmarshal(content, &node); err != nil {
 		return node, false, fmt.Errorf("reading %s: %w", d.file("node.json"), err)
 	}
+	if node.Format < 1 {
+		return node, false, fmt.Errorf("%s names no format that it is written in: it is damaged", d.file("node.json"))
+	}
 	if node.Format > nodeFormat {
 		return node, false, fmt.Errorf("%s has format %d, and this rsqld knows formats up to %d: use a newer rsqld",
 			d.file("node.json"), node.Format, nodeFormat)

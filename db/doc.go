@@ -14,18 +14,28 @@
 // # Contract
 //
 // An answer to a write says one of three things: it is done (committed by a majority and applied), it is certainly not
-// done (an error with retry "same" or a deterministic SQL error), or its outcome is unknown. A node never sends a write
-// again once it may have been proposed.
+// done (an error with retry "same", a deterministic SQL error, or one that says so), or its outcome is unknown. A node
+// never sends a write again once it may have been proposed. Retry "same" means that nothing of the whole request was
+// executed; of a request that fails in its middle the results before the error were sent, and the error says that it
+// must not be sent again.
+//
+// A session runs one request at a time, and answers Cancel and Ping meanwhile. What a client does wrong ends its own
+// session with an error that says what, and disturbs no other. A client that does not take its rows stops its read, for
+// 30 seconds at most; then its session is cut off.
+//
+// A node that closes answers what runs, and tells every session that nothing that it sends from then on is executed.
 //
 // A node that knows no leader holds writes until 500 ms (Config.NoLeaderWait) after the last contact with a quorum and
 // then refuses them with class no_quorum; reads at level local go on.
 //
 // Membership is two things that move together: the voters and learners (a raft.Configuration in the log) and the table
 // of members (names, addresses, keys: replicated rows). A node joins as a learner with a token; the leader promotes it
-// when it has caught up, unless it asked to stay a learner.
+// when it has caught up, unless it asked to stay a learner. A node that comes back at another address tells the cluster;
+// that works while it finds one of the others where it left them.
 //
 // # What it does not do
 //
 // Interactive transactions (BEGIN … COMMIT over several requests) and the table that makes retries exact are not part
-// of this version; several statements in one atomic request are one entry. A node keeps its whole log.
+// of this version; several statements in one atomic request are one entry. A node keeps its whole log. A leader does not
+// compare its clock with those of the others: entry times never fall, but follow a leader whose clock is ahead.
 package db

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/rsqld/rsqld/db/engine"
 	"github.com/rsqld/rsqld/db/sqlite"
 	"github.com/rsqld/rsqld/raft"
 	"github.com/rsqld/rsqld/raft/replica"
+	"github.com/rsqld/rsqld/transport"
 	"github.com/rsqld/rsqld/transport/wire/sqlpb"
 )
 
@@ -22,21 +25,73 @@ type Error struct {
 	Offset         int32  // byte offset into SQL, or -1
 	SQL            string // the failing statement, when a script held several
 	statement      uint32 // which statement of the request
+	// unchanged says that the failing statement changed nothing, and that the message should say so.
+	unchanged bool
+	// applied says that the failing statement was executed all the same.
+	applied bool
 }
 
-func (e *Error) Error() string { return e.Message }
+func (e *Error) Error() string {
+	if e.unchanged {
+		return e.Message + "; nothing was changed"
+	}
+	return e.Message
+}
 
 // notExecuted reports whether the request may be tried again because nothing of it was executed.
 func (e *Error) notExecuted() bool {
 	return e.Class == sqlpb.Class_CLASS_NO_QUORUM && e.Retry == sqlpb.Retry_RETRY_SAME
 }
 
+// after completes the error of a statement that follows others of its request, of which writes were executed: the
+// request must not be sent again, and the client should know how far it came.
+func (e *Error) after(statements, writes int) *Error {
+	if statements == 0 {
+		return e
+	}
+	if e.Retry == sqlpb.Retry_RETRY_SAME {
+		e.Retry = sqlpb.Retry_RETRY_NEVER
+	}
+	if writes == 0 || e.Class == sqlpb.Class_CLASS_SQL || e.Class == sqlpb.Class_CLASS_PROTOCOL {
+		return e
+	}
+	e.unchanged = false
+	if e.applied || e.Class == sqlpb.Class_CLASS_OUTCOME_UNKNOWN {
+		e.Message = fmt.Sprintf("%s (%s before it was executed)", e.Message, counted(statements))
+	} else {
+		e.Message = fmt.Sprintf("%s (%s before it was executed; it and what follows were not)", e.Message, counted(statements))
+	}
+	return e
+}
+
+func counted(statements int) string {
+	if statements == 1 {
+		return "the statement"
+	}
+	return fmt.Sprintf("each of the %d statements", statements)
+}
+
+// Bounds of the texts in an error, in bytes. Without them an error could be longer than a frame may be.
+const (
+	maxErrorMessage = 16 << 10
+	maxErrorSQL     = 64 << 10
+)
+
 // failure is the frame that tells of e. Request zero is the session as a whole.
 func failure(request uint64, e *Error) *sqlpb.ServerFrame {
 	return &sqlpb.ServerFrame{Frame: &sqlpb.ServerFrame_Error{Error: &sqlpb.Error{
-		Id: request, Class: e.Class, Retry: e.Retry, Code: e.Code, ExtendedCode: e.Extended, Message: e.Message,
-		Offset: e.offset(), Sql: e.SQL, Statement: e.statement,
+		Id: request, Class: e.Class, Retry: e.Retry, Code: e.Code, ExtendedCode: e.Extended, Message: wireText(e.Error(), maxErrorMessage),
+		Offset: e.offset(), Sql: wireText(e.SQL, maxErrorSQL), Statement: e.statement,
 	}}}
+}
+
+// wireText makes text what a frame can hold: at most limit bytes of valid UTF-8. Messages of SQLite may quote values,
+// which need not be.
+func wireText(text string, limit int) string {
+	if len(text) > limit {
+		text = text[:limit]
+	}
+	return strings.ToValidUTF8(text, "")
 }
 
 // offset is -1 unless SQLite named a place: only errors of class sql have one.
@@ -59,6 +114,11 @@ func tooLarge(format string, args ...any) *Error {
 	return &Error{Class: sqlpb.Class_CLASS_TOO_LARGE, Message: fmt.Sprintf(format, args...)}
 }
 
+// busy says that something else is in the way and nothing was changed.
+func busy(why string) *Error {
+	return &Error{Class: sqlpb.Class_CLASS_BUSY, Retry: sqlpb.Retry_RETRY_SAME, Message: "busy: " + why + "; try again", unchanged: true}
+}
+
 func shuttingDown() *Error {
 	return &Error{Class: sqlpb.Class_CLASS_SHUTTING_DOWN, Retry: sqlpb.Retry_RETRY_SAME,
 		Message: "this node is shutting down; ask another"}
@@ -69,44 +129,52 @@ func outcomeUnknown(err error) *Error {
 		Message: fmt.Sprintf("the outcome of the write is unknown: %v; read before writing it again", err)}
 }
 
-// noQuorum says that nothing was executed because no leader is to be had.
-func (n *Node) noQuorum() *Error {
-	reached, voters := n.reachableVoters()
-	return &Error{Class: sqlpb.Class_CLASS_NO_QUORUM, Retry: sqlpb.Retry_RETRY_SAME,
-		Message: fmt.Sprintf("no quorum: this node can reach %d of %d voters; reads at level local still work", reached, voters)}
-}
-
 // ended says why ctx ended a request that had changed nothing.
 func ended(ctx context.Context) *Error {
-	cause := context.Cause(ctx)
-	if errors.Is(cause, errClosing) {
+	e := &Error{Class: sqlpb.Class_CLASS_CANCELLED, Message: "cancelled by the client", unchanged: true}
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, errClosing), errors.Is(cause, transport.ErrClosed): // the latter where the endpoint was faster
 		return shuttingDown()
+	case errors.Is(cause, engine.ErrReaderTimeout):
+		e.Message = cause.Error()
+	case errors.Is(cause, context.DeadlineExceeded):
+		e.Message = "the deadline passed before the request was done"
 	}
-	if errors.Is(cause, context.DeadlineExceeded) {
-		return &Error{Class: sqlpb.Class_CLASS_CANCELLED, Message: "the deadline passed before the request was done; nothing was changed"}
-	}
-	return &Error{Class: sqlpb.Class_CLASS_CANCELLED, Message: "cancelled by the client; nothing was changed"}
+	return e
+}
+
+// refusals are errors of proposals that were certainly not made, because of what was asked for.
+var refusals = []error{
+	raft.ErrUnsupportedChange, raft.ErrMember, raft.ErrNotMember, raft.ErrNotLearner, raft.ErrNotVoter, raft.ErrLastVoter,
 }
 
 // proposalError translates what became of a proposal that was not applied. ctx is the one it waited with.
 func (n *Node) proposalError(ctx context.Context, err error) *Error {
+	is := func(target error) bool { return errors.Is(err, target) }
 	switch {
-	case errors.Is(err, replica.ErrOutcomeUnknown):
+	case is(replica.ErrOutcomeUnknown):
+		if errors.Is(context.Cause(ctx), errNoQuorum) {
+			err = errNoQuorum
+		}
 		return outcomeUnknown(err)
 	case errors.Is(context.Cause(ctx), errNoQuorum):
 		return n.noQuorum()
 	case ctx.Err() != nil:
 		return ended(ctx)
-	case errors.Is(err, raft.ErrBusy):
-		return &Error{Class: sqlpb.Class_CLASS_BUSY, Retry: sqlpb.Retry_RETRY_SAME,
-			Message: "busy: too many writes wait for the log; nothing was changed, try again"}
-	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrTermChanged), errors.Is(err, raft.ErrTransferring),
-		errors.Is(err, replica.ErrDropped):
+	case is(raft.ErrBusy):
+		return busy("too many writes wait for the log")
+	case is(raft.ErrNotCaughtUp):
+		return busy(err.Error())
+	case is(raft.ErrNotLeader), is(raft.ErrTermChanged), is(raft.ErrTransferring), is(replica.ErrDropped):
 		return n.noQuorum()
-	case errors.Is(err, replica.ErrClosed):
+	case is(replica.ErrClosed):
 		return shuttingDown()
+	case is(replica.ErrTooLarge):
+		return tooLarge("%v", err)
+	case slices.ContainsFunc(refusals, is):
+		return protocolError("%v", err)
 	}
-	return &Error{Class: sqlpb.Class_CLASS_TOO_LARGE, Message: err.Error()}
+	return outcomeUnknown(err)
 }
 
 // sqlError translates what the engine answers to SQL, deterministic all of it: SQLite's own errors with code and place,
@@ -117,6 +185,7 @@ func sqlError(err error) *Error {
 		fromSQLite *sqlite.Error
 		policy     *engine.PolicyError
 		limit      *engine.LimitError
+		argument   *engine.ArgumentError
 	)
 	switch {
 	case errors.As(err, &fromSQLite):
@@ -128,6 +197,8 @@ func sqlError(err error) *Error {
 		e.Class, e.Code, e.Extended = sqlpb.Class_CLASS_TOO_LARGE, codeTooBig, codeTooBig
 	case errors.Is(err, engine.ErrReaderTimeout):
 		e.Class, e.Code, e.Extended = sqlpb.Class_CLASS_CANCELLED, 0, 0
+	case errors.As(err, &argument):
+		e.Code, e.Extended = codeRange, codeRange
 	case errors.Is(err, engine.ErrClosed):
 		return shuttingDown()
 	}
@@ -139,6 +210,7 @@ const (
 	codeError  = 1
 	codeTooBig = 18
 	codeAuth   = 23
+	codeRange  = 25
 )
 
 // entryError is the error of an entry that was rolled back.

@@ -33,8 +33,9 @@ type execution struct {
 	out     output
 	// waited is set once this node is as fresh as the level asks.
 	waited bool
-	// done counts the pieces whose results were sent. Once it is above zero nothing is run again elsewhere.
-	done int
+	// done counts the statements that ended well, wrote those of them that wrote. Once done is above zero nothing is run
+	// again elsewhere.
+	done, wrote int
 	// last is the final Done, which is sent when the request has ended.
 	last *sqlpb.ServerFrame
 }
@@ -44,27 +45,47 @@ func (e *execution) run(ctx context.Context) *Error {
 		return err
 	}
 	e.out = output{session: e.session, request: e.request.Id}
-	write, err := e.writes()
-	if err != nil {
-		return err
+	write, failed := e.classify(ctx)
+	if failed != nil && !e.forwards(failed) {
+		return failed
 	}
 	if write {
 		if err := e.mayWrite(); err != nil {
 			return err
 		}
 	}
-	if !write && e.level != sqlpb.Level_LEVEL_STRONG {
-		return e.here(ctx, 0)
+	if failed == nil && !write && e.level != sqlpb.Level_LEVEL_STRONG {
+		return e.readHere(ctx)
 	}
-	return e.node.hold(ctx, func(leader raft.ID, term raft.Term) *Error {
-		if leader == e.node.self.Node {
-			return e.here(ctx, term)
+	err := e.hold(ctx, func(leader raft.ID, term raft.Term) *Error { return e.lead(ctx, leader, term) })
+	if err != nil && err.notExecuted() && failed != nil && e.level == sqlpb.Level_LEVEL_LOCAL {
+		return failed // what this node has is what was asked for
+	}
+	return err
+}
+
+// lead runs the request on the leader: here, or over there.
+func (e *execution) lead(ctx context.Context, leader raft.ID, term raft.Term) *Error {
+	if leader == e.node.self.Node {
+		write, failed := e.classify(ctx)
+		if failed != nil {
+			return failed
 		}
-		if e.relayed {
-			return e.node.notLeader()
-		}
-		return e.session.relayExecute(ctx, leader, e.request, &e.last)
-	})
+		return e.here(ctx, term, write)
+	}
+	call := relayCall{
+		session: e.session, id: e.request.Id, changes: !e.request.ReadOnly && e.principal.Role >= identity.RoleWrite && !e.surelyReads(ctx),
+		frame: &sqlpb.ClientFrame{Frame: &sqlpb.ClientFrame_Execute{Execute: e.request}},
+	}
+	failed := call.run(ctx, leader)
+	e.last = call.last
+	return failed
+}
+
+// surelyReads reports whether the request is known to change nothing.
+func (e *execution) surelyReads(ctx context.Context) bool {
+	write, failed := e.classify(ctx)
+	return failed == nil && !write
 }
 
 func (e *execution) check() *Error {
@@ -77,7 +98,7 @@ func (e *execution) check() *Error {
 	case e.principal.Role < identity.RoleRead:
 		return denied("%s may not read", e.principal.Name)
 	}
-	return nil
+	return checkLevel(x.Level)
 }
 
 func (e *execution) mayWrite() *Error {
@@ -90,30 +111,42 @@ func (e *execution) mayWrite() *Error {
 	return nil
 }
 
-// writes reports whether the request holds a write. Text that does not prepare here counts as one on a node that does
-// not lead: what it needs may not have arrived here yet (hazards: every such error is the leader's to report).
-func (e *execution) writes() (bool, *Error) {
-	leader, _, _ := e.node.replica.Leader()
+// classify reports whether the request holds a write. What follows the first one is not looked at: it may need tables
+// that the write makes.
+func (e *execution) classify(ctx context.Context) (write bool, failed *Error) {
 	for i, statement := range e.request.Statements {
-		pieces, err := e.node.engine.Classify(statement.Sql)
-		if err != nil {
-			var policy *engine.PolicyError
-			if leader != e.node.self.Node && !errors.As(err, &policy) && e.level != sqlpb.Level_LEVEL_LOCAL {
-				return true, nil
+		for text := statement.Sql; text != ""; {
+			if ctx.Err() != nil {
+				return false, ended(ctx)
 			}
-			return false, e.at(i, statement.Sql, sqlError(err))
-		}
-		for _, piece := range pieces {
+			piece, rest, err := e.node.engine.Next(text)
+			if err != nil {
+				return false, at(i, text, sqlError(err))
+			}
 			if piece.Class == engine.Write {
 				return true, nil
 			}
+			text = rest
 		}
 	}
 	return false, nil
 }
 
+// forwards reports whether a request that does not prepare here may do so at the leader, which has applied more: then
+// the error is the leader's to report (hazards: every such error). A read at level local asks what this node has.
+func (e *execution) forwards(failed *Error) bool {
+	leader, _, _ := e.node.replica.Leader()
+	switch {
+	case failed.Class != sqlpb.Class_CLASS_SQL, leader == e.node.self.Node:
+		return false
+	case e.level == sqlpb.Level_LEVEL_LOCAL:
+		return e.request.Seq != 0 && !e.request.ReadOnly
+	}
+	return true
+}
+
 // at completes an error with the statement it belongs to.
-func (e *execution) at(statement int, sql string, err *Error) *Error {
+func at(statement int, sql string, err *Error) *Error {
 	err.statement = uint32(statement)
 	if err.SQL == "" {
 		err.SQL = sql
@@ -121,26 +154,35 @@ func (e *execution) at(statement int, sql string, err *Error) *Error {
 	return err
 }
 
+// readHere runs a request that only reads on this node, whatever it is.
+func (e *execution) readHere(ctx context.Context) *Error {
+	if e.level == sqlpb.Level_LEVEL_LINEARIZABLE {
+		// The read index comes from a leader, who may be about to be elected.
+		err := e.node.hold(ctx, func(raft.ID, raft.Term) *Error { return e.fresh(ctx) })
+		if err != nil {
+			return err
+		}
+	}
+	return e.here(ctx, 0, false)
+}
+
 // here runs the request on this node, which leads in term if it holds a write. An atomic request with a write is one
 // entry; otherwise each statement is a read or an entry of its own.
-func (e *execution) here(ctx context.Context, term raft.Term) *Error {
-	if write, err := e.writes(); err != nil {
-		return err
-	} else if write && e.request.Atomic {
+func (e *execution) here(ctx context.Context, term raft.Term, write bool) *Error {
+	if write && e.request.Atomic {
+		if err := e.mayWrite(); err != nil {
+			return err
+		}
 		return e.write(ctx, term, wireScript(e.request.Statements))
 	}
 	for i, statement := range e.request.Statements {
 		if err := e.pieces(ctx, term, statement); err != nil {
-			err = e.at(i, statement.Sql, err)
-			if e.done > 0 && err.notExecuted() {
-				err.Retry = sqlpb.Retry_RETRY_NEVER
-				err.Message = fmt.Sprintf("%s (the first %d statements of the request were executed, this one and those after it were not)", err.Message, e.done)
-			}
-			return err
+			e.release() // what was done before is not unsaid by the error
+			return at(i, statement.Sql, err).after(e.done, e.wrote)
 		}
 	}
 	if e.last == nil { // only comments
-		e.finish(&sqlpb.Done{Index: uint64(e.node.replica.Applied())})
+		return e.finish(&sqlpb.Done{Index: uint64(e.node.replica.Applied())})
 	}
 	return nil
 }
@@ -149,11 +191,12 @@ func (e *execution) here(ctx context.Context, term raft.Term) *Error {
 func (e *execution) pieces(ctx context.Context, term raft.Term, statement *sqlpb.Statement) *Error {
 	text, args := statement.Sql, arguments(statement.Args)
 	for text != "" {
+		if ctx.Err() != nil {
+			return ended(ctx)
+		}
 		piece, rest, err := e.node.engine.Next(text)
 		if err != nil {
-			failed := sqlError(err)
-			failed.SQL = text
-			return failed
+			return at(0, text, sqlError(err))
 		}
 		text = rest
 		if piece.Class == engine.Empty {
@@ -168,7 +211,7 @@ func (e *execution) pieces(ctx context.Context, term raft.Term, statement *sqlpb
 			failed = e.write(ctx, term, &commandpb.Script{Statements: []*commandpb.Statement{{Sql: piece.SQL, Args: mine}}})
 		}
 		if failed != nil {
-			return failed
+			return at(0, piece.SQL, failed)
 		}
 	}
 	return nil
@@ -179,31 +222,40 @@ func (e *execution) fresh(ctx context.Context) *Error {
 	if e.waited {
 		return nil
 	}
-	e.waited = true
+	var failed *Error
 	switch e.level {
 	case sqlpb.Level_LEVEL_LOCAL:
-		return e.notStale()
+		failed = e.notStale()
 	case sqlpb.Level_LEVEL_SESSION:
-		return e.waitApplied(ctx, raft.Index(e.request.MinIndex))
+		failed = e.waitApplied(ctx, raft.Index(e.request.MinIndex))
+	default:
+		failed = e.readIndex(ctx)
 	}
-	ctx, cancel := e.node.bounded(ctx)
+	e.waited = failed == nil
+	return failed
+}
+
+// readIndex waits until this node has applied all that was committed when a quorum confirmed the leader.
+func (e *execution) readIndex(ctx context.Context) *Error {
+	bounded, cancel := e.node.bounded(ctx)
 	defer cancel()
-	index, err := e.node.replica.ReadIndex(ctx)
-	if err != nil {
-		if ctx.Err() != nil {
-			return ended(ctx)
-		}
-		return e.node.noQuorum()
+	index, err := e.node.replica.ReadIndex(bounded)
+	switch {
+	case err == nil:
+		return e.waitApplied(ctx, index)
+	case ctx.Err() != nil:
+		return ended(ctx)
+	case errors.Is(err, raft.ErrBusy):
+		return busy("too many reads wait for a quorum")
 	}
-	return e.waitApplied(ctx, index)
+	return e.node.noQuorum()
 }
 
 // notStale refuses a local read when the client set a bound on staleness that this node cannot keep.
 func (e *execution) notStale() *Error {
 	bound := time.Duration(e.request.MaxStalenessMs) * time.Millisecond
 	if since := e.node.sinceQuorum(); bound > 0 && since > bound {
-		return &Error{Class: sqlpb.Class_CLASS_STALE, Retry: sqlpb.Retry_RETRY_SAME,
-			Message: fmt.Sprintf("stale: this node last heard of a quorum %v ago, and max_staleness is %v", since.Round(time.Millisecond), bound)}
+		return stale("this node last heard of a quorum %v ago, and max_staleness is %v", since.Round(time.Millisecond), bound)
 	}
 	return nil
 }
@@ -212,14 +264,21 @@ func (e *execution) waitApplied(ctx context.Context, index raft.Index) *Error {
 	if e.node.replica.Applied() >= index {
 		return nil
 	}
-	ctx, cancel := e.node.bounded(ctx)
+	bounded, cancel := e.node.bounded(ctx)
 	defer cancel()
-	if err := e.node.replica.WaitApplied(ctx, index); err != nil {
-		if errors.Is(context.Cause(ctx), errCancelled) {
-			return ended(ctx)
-		}
-		return &Error{Class: sqlpb.Class_CLASS_STALE, Retry: sqlpb.Retry_RETRY_SAME,
-			Message: fmt.Sprintf("stale: this node has applied up to index %d and the session has seen %d", e.node.replica.Applied(), index)}
+	err := e.node.replica.WaitApplied(bounded, index)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(context.Cause(bounded), context.DeadlineExceeded):
+		return stale("this node has applied up to index %d and the session has seen %d", e.node.replica.Applied(), index)
+	case ctx.Err() != nil:
+		return ended(ctx)
 	}
-	return nil
+	return shuttingDown() // the replica has stopped
+}
+
+// stale says that this node is behind what the read asks for.
+func stale(format string, args ...any) *Error {
+	return &Error{Class: sqlpb.Class_CLASS_STALE, Retry: sqlpb.Retry_RETRY_SAME, Message: "stale: " + fmt.Sprintf(format, args...)}
 }

@@ -88,6 +88,7 @@ func (n *Node) join(ctx context.Context, address string) error {
 // none, is not.
 func (n *Node) askToJoin(ctx context.Context, token identity.Token, request *identity.Request, address string) (*joinpb.JoinAnswer, error) {
 	var failed error
+	logged := ""
 	for attempt := 0; ; attempt++ {
 		target := n.config.Join[attempt%len(n.config.Join)]
 		answer, err := n.askOne(ctx, target, token, request, address)
@@ -103,6 +104,10 @@ func (n *Node) askToJoin(ctx context.Context, token identity.Token, request *ide
 		}
 		if errors.Is(failed, transport.ErrFingerprint) {
 			return nil, failed
+		}
+		if text := failed.Error(); text != logged && ctx.Err() == nil {
+			logged = text
+			n.log.Info("joining did not work yet", "through", target, "err", failed)
 		}
 		select {
 		case <-time.After(joinRetry):
@@ -155,15 +160,39 @@ func (n *Node) serveJoin(ctx context.Context, request *joinpb.JoinRequest, expor
 			return refused
 		}
 		answer = new(joinpb.JoinAnswer)
-		if len(rows) != 1 || len(rows[0]) != 1 || proto.Unmarshal(rows[0][0].([]byte), answer) != nil {
-			return protocolError("node %d answered a join with something else", leader)
-		}
-		return nil
+		return readAdmission(leader, rows, answer)
 	})
 	if failed != nil {
-		return &joinpb.JoinAnswer{Error: failed.Message, Retry: failed.Retry == sqlpb.Retry_RETRY_SAME}
+		answer = &joinpb.JoinAnswer{Error: failed.Error(), Retry: joinAgain(failed)}
+	}
+	if answer.Error != "" && !answer.Retry {
+		n.log.Info("refused a join", "node", n.self.Node, "address", wireText(request.Address, maxLogged),
+			"name", wireText(request.Name, maxLogged), "err", answer.Error)
 	}
 	return answer
+}
+
+// maxLogged bounds what a joiner says of itself in this node's log, in bytes.
+const maxLogged = 128
+
+// readAdmission reads the answer of another member to the verb admit.
+func readAdmission(from raft.ID, rows [][]any, answer *joinpb.JoinAnswer) *Error {
+	if len(rows) == 1 && len(rows[0]) == 1 {
+		if packed, ok := rows[0][0].([]byte); ok && proto.Unmarshal(packed, answer) == nil {
+			return nil
+		}
+	}
+	return protocolError("node %d answered a join with something else", from)
+}
+
+// joinAgain reports whether a joiner may ask again after a failure: it may whenever the cluster has not refused it, even
+// if it may have been admitted. The same key is admitted once.
+func joinAgain(failed *Error) bool {
+	switch failed.Class {
+	case sqlpb.Class_CLASS_DENIED, sqlpb.Class_CLASS_PROTOCOL, sqlpb.Class_CLASS_TOO_LARGE, sqlpb.Class_CLASS_SQL:
+		return false
+	}
+	return true
 }
 
 // admit decides a join on the leader: proof, entry, certificate, learner. It may be repeated: UseToken is idempotent by
@@ -181,7 +210,9 @@ func (n *Node) admit(ctx context.Context, term raft.Term, request *joinpb.JoinRe
 	if err := checkAddress("the joiner's address", request.Address); err != nil {
 		return refuse("%v", err)
 	}
-	token, known := n.engine.Token([8]byte(append(request.TokenId, make([]byte, 8)...)[:8]))
+	var tokenID [8]byte
+	copy(tokenID[:], request.TokenId) // of another length: the proof fails
+	token, known := n.engine.Token(tokenID)
 	if !known || !identity.VerifyProof(token.Key, request, exporter) {
 		return refuse("the token is not one of this cluster's, or was used up or replaced: make one with `rsqld token`")
 	}

@@ -20,16 +20,18 @@ type Member struct {
 	Learner bool
 }
 
-// members returns the members known here, sorted by id, one without a name called n and its id: the applied table, or before this node has applied it what it
-// was told when it joined.
+// members returns the members known here, sorted by id, one without a name called n and its id: the applied table, or
+// before this node has applied its own admission (the entry whose index is its id) what it was told when it joined. In
+// between the table tells of the past: its addresses may be old, and the leader may not be in it yet.
 func (n *Node) members() []Member {
 	var members []Member
-	for _, m := range n.engine.Members() {
-		members = append(members, Member{m.ID, m.Name, m.Address, m.Learner})
-	}
-	if len(members) == 0 {
+	if n.engine.Applied() < raft.Index(n.self.Node) {
 		for _, m := range n.self.Members {
 			members = append(members, Member{ID: m.Node, Name: m.Name, Address: m.Address})
+		}
+	} else {
+		for _, m := range n.engine.Members() {
+			members = append(members, Member{m.ID, m.Name, m.Address, m.Learner})
 		}
 	}
 	for i := range members {
@@ -71,21 +73,49 @@ func (n *Node) reachableVoters() (reached, voters int) {
 	return reached, voters
 }
 
-// housekeepingInterval is how often a node looks whether the members changed, and a leader whether a learner is ready.
-const housekeepingInterval = 50 * time.Millisecond
+const (
+	// housekeepingInterval is how often a node looks whether the members changed, and a leader whether a learner is ready.
+	housekeepingInterval = 50 * time.Millisecond
+	// chorePatience bounds one attempt at a chore, choreRest is the pause after one: a chore that fails is seldom
+	// successful at once, and what succeeded takes a moment to be applied here.
+	chorePatience = 2 * time.Second
+	choreRest     = 500 * time.Millisecond
+)
 
-// housekeeping keeps the peers of the transport equal to the members, tells the cluster of a changed address of this
-// node, and on the leader promotes learners that have caught up.
-func (n *Node) housekeeping(ctx context.Context) {
+// followMembers keeps the peers of the transport equal to the members.
+func (n *Node) followMembers(ctx context.Context) {
 	ticker := time.NewTicker(housekeepingInterval)
 	defer ticker.Stop()
 	for {
 		n.updatePeers()
-		n.announce(ctx)
-		n.promoteReady(ctx)
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// housekeeping tells the cluster of a changed address of this node, and on the leader promotes learners that have caught
+// up. Both wait for the cluster, so that followMembers must be another goroutine: it makes the connections.
+func (n *Node) housekeeping(ctx context.Context) {
+	logged := "" // the failure that was logged last: the same one is not logged at each attempt
+	for {
+		rest := housekeepingInterval
+		bounded, cancel := context.WithTimeout(ctx, chorePatience)
+		if n.announce(bounded) {
+			rest = choreRest
+		}
+		peer, failed := n.promoteReady(bounded)
+		cancel()
+		if failed != nil {
+			rest = choreRest
+			if text := fmt.Sprint(peer, failed); text != logged && ctx.Err() == nil {
+				logged = text
+				n.log.Info("promoting a learner did not work yet", "peer", peer, "err", failed)
+			}
+		}
+		if _, ended := pause(ctx, rest, nil); ended != nil {
 			return
 		}
 	}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/rsqld/rsqld/db/command/commandpb"
 	"github.com/rsqld/rsqld/raft"
-	"github.com/rsqld/rsqld/transport/wire/sqlpb"
 )
 
 // promoteLag is how many entries a learner may be behind the leader's log when it is promoted. Until then its catching
@@ -36,9 +35,8 @@ func (n *Node) change(ctx context.Context, wanted func(raft.Configuration) (raft
 		case err == nil:
 			return nil
 		case errors.Is(err, raft.ErrChangePending):
-			if failed := pause(ctx, holdRetry, nil); failed != nil {
-				return &Error{Class: sqlpb.Class_CLASS_BUSY, Retry: sqlpb.Retry_RETRY_SAME,
-					Message: "another change of the members is under way; nothing was changed, try again"}
+			if _, failed := pause(ctx, holdRetry, nil); failed != nil {
+				return busy("another change of the members is under way")
 			}
 		default:
 			return n.proposalError(ctx, err)
@@ -46,12 +44,12 @@ func (n *Node) change(ctx context.Context, wanted func(raft.Configuration) (raft
 	}
 }
 
-// promoteReady makes voters of learners that have caught up, one at a time, if this node leads. A learner gets the
-// authority's key and has made it durable before it is promoted: every voter has it.
-func (n *Node) promoteReady(ctx context.Context) {
+// promoteReady makes a voter of a learner that has caught up, if this node leads. A learner gets the authority's key and
+// has made it durable before it is promoted: every voter has it. Who could not be promoted is in failed.
+func (n *Node) promoteReady(ctx context.Context) (peer raft.ID, failed *Error) {
 	status := n.replica.Status()
 	if status.Role != raft.Leader || status.Transferring != 0 || status.Configuration.Joint() {
-		return
+		return 0, nil
 	}
 	for _, peer := range status.Peers {
 		member, known := n.member(peer.ID)
@@ -59,13 +57,13 @@ func (n *Node) promoteReady(ctx context.Context) {
 			peer.Match == 0 || !n.endpoint.Connected(peer.ID) {
 			continue
 		}
-		if failed := n.promote(ctx, peer.ID); failed != nil {
-			n.log.Info("promoting a learner did not work yet", "peer", peer.ID, "err", failed)
-		} else {
+		failed := n.promote(ctx, peer.ID)
+		if failed == nil {
 			n.log.Info("promoted a learner to voter", "peer", peer.ID)
 		}
-		return
+		return peer.ID, failed
 	}
+	return 0, nil
 }
 
 // promote makes a voter of a learner.
@@ -80,8 +78,7 @@ func (n *Node) promote(ctx context.Context, id raft.ID) *Error {
 		return protocolError("this node has not got the authority's key: promote through a voter that leads")
 	}
 	if err := n.endpoint.OfferKey(ctx, id, authority.KeyDER()); err != nil {
-		return &Error{Class: sqlpb.Class_CLASS_BUSY, Retry: sqlpb.Retry_RETRY_SAME,
-			Message: fmt.Sprintf("handing node %d the authority's key: %v; nothing was changed", id, err)}
+		return busy(fmt.Sprintf("handing node %d the authority's key: %v", id, err))
 	}
 	return n.change(ctx, func(c raft.Configuration) (raft.Membership, bool) {
 		return raft.Membership{Promote: []raft.ID{id}}, c.Learner(id)
@@ -117,16 +114,24 @@ func (n *Node) removeMember(ctx context.Context, term raft.Term, id raft.ID) *Er
 	if failed != nil {
 		return failed
 	}
-	_, failed = n.propose(ctx, term, &commandpb.Command{Body: &commandpb.Command_SetMember{SetMember: &commandpb.SetMember{
-		Member: &commandpb.Member{Id: uint64(id), Name: member.Name, Address: member.Address}, Removed: true}}})
-	return failed
+	if !known { // it was struck out before, and added by an entry that came later
+		return nil
+	}
+	return n.proposeMember(ctx, term, setMember(member, true))
 }
 
-// announce tells the cluster this node's address when the table of members has another one.
-func (n *Node) announce(ctx context.Context) {
+// setMember is the command that makes a member's row what member says, or strikes it out.
+func setMember(m Member, removed bool) *commandpb.Command {
+	return &commandpb.Command{Body: &commandpb.Command_SetMember{SetMember: &commandpb.SetMember{Removed: removed,
+		Member: &commandpb.Member{Id: uint64(m.ID), Name: m.Name, Address: m.Address, Learner: m.Learner}}}}
+}
+
+// announce tells the cluster this node's address when the table of members has another one. It reports whether the
+// cluster took it.
+func (n *Node) announce(ctx context.Context) bool {
 	member, known := n.member(n.self.Node)
 	if !known || len(n.engine.Members()) == 0 || member.Address == n.address {
-		return
+		return false
 	}
 	failed := n.hold(ctx, func(leader raft.ID, term raft.Term) *Error {
 		if leader == n.self.Node {
@@ -136,8 +141,9 @@ func (n *Node) announce(ctx context.Context) {
 		return failed
 	})
 	if failed == nil {
-		n.log.Info("told the cluster of a new address", "address", n.address)
+		n.log.Info("told the cluster of a new address", "node", n.self.Node, "address", n.address, "before", member.Address)
 	}
+	return failed == nil
 }
 
 func (n *Node) setAddress(ctx context.Context, term raft.Term, id raft.ID, address string) *Error {
@@ -145,7 +151,9 @@ func (n *Node) setAddress(ctx context.Context, term raft.Term, id raft.ID, addre
 	if !known {
 		return protocolError("there is no node %d", id)
 	}
-	_, failed := n.propose(ctx, term, &commandpb.Command{Body: &commandpb.Command_SetMember{SetMember: &commandpb.SetMember{
-		Member: &commandpb.Member{Id: uint64(id), Name: member.Name, Address: address, Learner: member.Learner}}}})
-	return failed
+	if member.Address == address {
+		return nil // told twice, because the first answer was lost
+	}
+	member.Address = address
+	return n.proposeMember(ctx, term, setMember(member, false))
 }

@@ -48,6 +48,9 @@ type Node struct {
 	entering sync.Mutex
 	closed   bool
 	group    sync.WaitGroup
+
+	closing  sync.Once
+	closeErr error
 }
 
 // errClosing is the cause of everything's end when the node closes.
@@ -57,20 +60,28 @@ var errClosing = errors.New("the node is closing")
 // first node of a new cluster. Errors that other arguments would not give wrap ErrUsage; a directory that another
 // process has open is ErrInUse. The caller closes the Node.
 func Open(ctx context.Context, config Config) (*Node, error) {
-	config, err := config.withDefaults()
+	full, err := config.withDefaults()
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, closeConn(config.PacketConn))
 	}
-	n := &Node{config: config, log: config.Logger, opened: make(chan struct{})}
+	n := &Node{config: full, log: full.Logger, opened: make(chan struct{})}
 	n.ctx, n.cancel = context.WithCancelCause(context.Background())
-	if n.dir, err = openDirectory(config.Data); err != nil {
-		return nil, err
+	if n.dir, err = openDirectory(full.Data); err != nil {
+		n.cancel(errClosing)
+		return nil, errors.Join(err, closeConn(config.PacketConn))
 	}
 	if err := n.open(ctx); err != nil {
 		n.cancel(errClosing)
 		return nil, errors.Join(err, n.closeParts())
 	}
 	return n, nil
+}
+
+func closeConn(conn net.PacketConn) error {
+	if conn == nil {
+		return nil
+	}
+	return conn.Close()
 }
 
 func (n *Node) open(ctx context.Context) error {
@@ -97,6 +108,7 @@ func (n *Node) open(ctx context.Context) error {
 	}
 	close(n.opened)
 	n.updatePeers()
+	n.group.Go(func() { n.followMembers(n.ctx) })
 	n.group.Go(func() { n.housekeeping(n.ctx) })
 	n.group.Go(func() { n.watchLeader(n.ctx) })
 	n.log.Info("node is up", "node", n.self.Node, "name", n.self.Name, "cluster", n.self.Cluster, "address", n.address)
@@ -221,14 +233,20 @@ func (n *Node) Address() string { return n.address }
 // Cluster returns the cluster's id.
 func (n *Node) Cluster() [16]byte { return n.cluster }
 
-// Done is closed when the node stopped by itself; Err says why.
+// Done is closed when the node has stopped: by itself, then Err says why, or because it was closed.
 func (n *Node) Done() <-chan struct{} { return n.replica.Done() }
 
-// Err returns why the node stopped by itself, or nil.
-func (n *Node) Err() error { return n.replica.Err() }
+// Err returns why the node stopped by itself, or nil. Such a node still has to be closed.
+func (n *Node) Err() error {
+	if err := n.replica.Err(); !errors.Is(err, replica.ErrClosed) {
+		return err
+	}
+	return nil
+}
 
 // Close hands leadership over if it has it and another voter can take it (bounded by ctx), ends all sessions, stops
-// every goroutine and gives the directory back. What was acknowledged is durable either way.
+// every goroutine and gives the directory back. What was acknowledged is durable either way. A second Close waits for the
+// first and returns the same.
 func (n *Node) Close(ctx context.Context) error {
 	return n.close(func() { n.handOver(ctx) })
 }
@@ -237,20 +255,16 @@ func (n *Node) Close(ctx context.Context) error {
 func (n *Node) Abort(context.Context) error { return n.close(func() {}) }
 
 func (n *Node) close(before func()) error {
-	n.entering.Lock()
-	already := n.closed
-	n.closed = true
-	n.entering.Unlock()
-	if already {
-		<-n.ctx.Done()
-		n.group.Wait()
-		return nil
-	}
-	before()
-	n.cancel(errClosing)
-	err := n.closeParts()
-	n.log.Info("node is down", "node", n.self.Node)
-	return err
+	n.closing.Do(func() {
+		n.entering.Lock()
+		n.closed = true
+		n.entering.Unlock()
+		before()
+		n.cancel(errClosing)
+		n.closeErr = n.closeParts()
+		n.log.Info("node is down", "node", n.self.Node)
+	})
+	return n.closeErr
 }
 
 // handOver transfers leadership. That it does not work is no failure of Close: the others elect a leader.

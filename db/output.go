@@ -2,22 +2,34 @@ package db
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"github.com/rsqld/rsqld/db/command/commandpb"
 	"github.com/rsqld/rsqld/db/engine"
 	"github.com/rsqld/rsqld/raft"
+	"github.com/rsqld/rsqld/transport/wire"
 	"github.com/rsqld/rsqld/transport/wire/sqlpb"
 )
 
-// rowsFrameBytes is the size that a frame of rows is closed at.
-const rowsFrameBytes = 64 << 10
+const (
+	// rowsFrameBytes is the size that a frame of rows is closed at.
+	rowsFrameBytes = 64 << 10
+	// maxRowBytes is the largest packed row: a frame holds it and a little more.
+	maxRowBytes = wire.MaxClientFrame - 1<<10
+	// stallGrace is how long a client may leave a read that has ended without taking its rows. Then its session is cut
+	// off: the read holds a snapshot, because of which SQLite's log grows, and one of the readers that all share.
+	stallGrace = 2 * time.Second
+	// stalledCode is what the stream of such a session is cancelled with.
+	stalledCode = 2
+)
 
 // output turns the results of statements into frames. It is an engine.Sink.
 type output struct {
 	session *session
 	request uint64
 	rows    sqlpb.Rows
-	failed  *Error // sending failed: the client is gone
+	failed  *Error // why a frame could not be sent
 }
 
 // Columns implements engine.Sink.
@@ -31,6 +43,15 @@ func (o *output) Columns(columns []engine.Column) error {
 
 // Row implements engine.Sink: row is packed, and valid until Row returns.
 func (o *output) Row(row []byte) error {
+	if len(row) > maxRowBytes {
+		o.failed = tooLarge("a row of %d bytes does not fit into a frame, which holds %d: select its values in parts, with substr()", len(row), maxRowBytes)
+		return o.failed
+	}
+	if len(o.rows.Packed)+len(row) > maxRowBytes {
+		if err := o.flush(true); err != nil {
+			return err
+		}
+	}
 	o.rows.Packed = append(o.rows.Packed, row...)
 	o.rows.Count++
 	if len(o.rows.Packed) < rowsFrameBytes {
@@ -59,7 +80,10 @@ func (o *output) send(frame *sqlpb.ServerFrame, now bool) error {
 	if err == nil && now {
 		err = s.stream.Flush()
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, wire.ErrFrameTooLarge):
+		o.failed = tooLarge("%v", err)
+	case err != nil:
 		o.failed = protocolError("sending rows: %v", err)
 	}
 	return err
@@ -74,10 +98,13 @@ func (e *execution) finish(done *sqlpb.Done) *Error {
 	done.Id = e.request.Id
 	e.last = &sqlpb.ServerFrame{Frame: &sqlpb.ServerFrame_Done{Done: done}}
 	e.done++
+	if done.Wrote {
+		e.wrote++
+	}
 	return nil
 }
 
-// release sends the Done kept back, as another statement's result follows.
+// release sends the Done kept back, as something else follows.
 func (e *execution) release() *Error {
 	if e.last == nil {
 		return nil
@@ -96,12 +123,15 @@ func (e *execution) read(ctx context.Context, sql string, args []*commandpb.Argu
 	if err := e.fresh(ctx); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, engine.DefaultReaderTimeout, engine.ErrReaderTimeout)
+	defer cancel()
+	defer e.cutOff(ctx)()
 	done, err := e.node.engine.Query(ctx, sql, args, &e.out)
 	if err != nil {
 		switch {
 		case e.out.failed != nil:
 			return e.out.failed
-		case ctx.Err() != nil:
+		case ctx.Err() != nil && !errors.Is(err, engine.ErrReaderTimeout):
 			return ended(ctx)
 		}
 		return sqlError(err)
@@ -112,10 +142,29 @@ func (e *execution) read(ctx context.Context, sql string, args []*commandpb.Argu
 	return e.finish(&sqlpb.Done{Index: uint64(done.Index)})
 }
 
+// cutOff ends the session if a read does not end within stallGrace after ctx has: only a client that takes no rows can
+// hold it up so. The caller calls ended when the read has ended.
+func (s *session) cutOff(ctx context.Context) (ended func()) {
+	over := make(chan struct{})
+	unhook := context.AfterFunc(ctx, func() {
+		grace := time.NewTimer(stallGrace)
+		defer grace.Stop()
+		select {
+		case <-grace.C:
+			s.stream.Cancel(stalledCode)
+		case <-over:
+		}
+	})
+	return func() {
+		close(over)
+		unhook()
+	}
+}
+
 // write proposes script as one entry and sends the results of its statements.
 func (e *execution) write(ctx context.Context, term raft.Term, script *commandpb.Script) *Error {
 	result, failed := e.node.propose(ctx, term, &commandpb.Command{
-		Session: e.id[:], Seq: e.request.Seq + uint64(e.done), Body: &commandpb.Command_Script{Script: script},
+		Session: e.id[:], Seq: e.seq(), Body: &commandpb.Command_Script{Script: script},
 	})
 	if failed != nil {
 		return failed
@@ -134,10 +183,23 @@ func (e *execution) write(ctx context.Context, term raft.Term, script *commandpb
 	return nil
 }
 
+// seq is the number of the next write: a request of k writes uses as many, from the one that its client gave.
+func (e *execution) seq() uint64 {
+	if e.request.Seq == 0 {
+		return 0
+	}
+	return e.request.Seq + uint64(e.wrote)
+}
+
 // statement sends the result of one statement of an entry.
 func (e *execution) statement(index raft.Index, r engine.StatementResult) *Error {
 	if err := e.release(); err != nil {
 		return err
+	}
+	if r.RowsDropped {
+		failed := tooLarge("applied at index %d, rows not kept (over %d MiB): select them", index, engine.MaxResultBytes>>20)
+		failed.applied = true
+		return failed
 	}
 	if len(r.Columns) > 0 {
 		if err := e.rows(r); err != nil {
@@ -149,13 +211,35 @@ func (e *execution) statement(index raft.Index, r engine.StatementResult) *Error
 	})
 }
 
+// rows sends the rows of a statement of an entry, which are at most engine.MaxResultBytes.
 func (e *execution) rows(r engine.StatementResult) *Error {
 	if e.out.Columns(r.Columns) != nil {
 		return e.out.failed
 	}
-	e.out.rows.Packed, e.out.rows.Count = append(e.out.rows.Packed, r.Rows...), uint32(r.RowCount)
+	if len(r.Rows) <= rowsFrameBytes {
+		e.out.rows.Packed, e.out.rows.Count = append(e.out.rows.Packed, r.Rows...), uint32(r.RowCount)
+	} else if err := e.split(r); err != nil {
+		return err
+	}
 	if e.out.flush(false) != nil {
 		return e.out.failed
+	}
+	return nil
+}
+
+// split sends rows in frames of the usual size.
+func (e *execution) split(r engine.StatementResult) *Error {
+	decoder := wire.NewRowDecoder(r.Rows, len(r.Columns), r.RowCount)
+	row := make([]any, len(r.Columns))
+	var packed []byte
+	for decoder.Next(row) {
+		packed = wire.AppendRow(packed[:0], row)
+		if e.out.Row(packed) != nil {
+			return e.out.failed
+		}
+	}
+	if err := decoder.Err(); err != nil {
+		return protocolError("reading the rows that the write returned: %v", err)
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"math/rand/v2"
@@ -18,26 +17,33 @@ import (
 	"github.com/rsqld/rsqld/transport/wire/sqlpb"
 )
 
-// protocolVersion is the version of the SQL session protocol that this node speaks.
-const protocolVersion = 1
+const (
+	// protocolVersion is the version of the SQL session protocol that this node speaks.
+	protocolVersion = 1
+	// maxClientName bounds what a client may call itself, in bytes: a session keeps it.
+	maxClientName = 256
+)
 
 // session serves one SQL session, which is one stream. It runs one request at a time; Cancel and Ping are taken while
 // a request runs.
 //
 // Two goroutines take turns: the one that read a request runs it, the other reads on. So no request is handed from
-// one goroutine to another between its arrival and its execution.
+// one goroutine to another between its arrival and its execution. The one that has nothing to do tells the client of a
+// new leader: whoever finds one must not wait for clients.
 type session struct {
 	node      *Node
 	stream    *transport.Stream
 	principal identity.Principal
 	relayed   bool // a peer sends this session's requests: they are not sent on again
-	remote    string
 	id        [16]byte
 	level     sqlpb.Level
 	client    string
 
-	turn chan struct{} // holds one token while nobody reads the stream; closed by whoever read its end
-	out  sync.Mutex    // guards the sending half of stream
+	// turn holds one token while nobody reads the stream. Only who has taken the token puts it back, or closes turn
+	// instead: exactly one goroutine does, when it has read the end of the stream or a frame that ends the session.
+	turn  chan struct{}
+	moved chan struct{} // holds a token while the client has not been told of a new leader
+	out   sync.Mutex    // guards the sending half of stream
 
 	mu      sync.Mutex // guards the two fields below
 	running uint64     // id of the request that runs, or zero
@@ -57,8 +63,8 @@ func (n *Node) serveSession(ctx context.Context, in *transport.Session) {
 		return
 	}
 	s := &session{
-		node: n, stream: in.Stream, principal: in.Principal, relayed: in.Peer != 0, remote: fmt.Sprint(in.Remote),
-		turn: make(chan struct{}, 1),
+		node: n, stream: in.Stream, principal: in.Principal, relayed: in.Peer != 0,
+		turn: make(chan struct{}, 1), moved: make(chan struct{}, 1),
 	}
 	ctx, stop, leave, ok := n.enter(ctx)
 	if !ok {
@@ -66,38 +72,59 @@ func (n *Node) serveSession(ctx context.Context, in *transport.Session) {
 		return
 	}
 	defer leave()
-	if err := s.hello(); err != nil {
+	hello, err := s.readHello()
+	if err == nil {
+		err = s.adopt(hello)
+	}
+	if err != nil {
 		s.send(failure(0, err))
 		return
 	}
+	// In this order no change of the leader is missed between the welcome and the first Moved.
 	n.sessions.add(s)
 	defer n.sessions.remove(s)
+	s.send(&sqlpb.ServerFrame{Frame: &sqlpb.ServerFrame_Welcome{Welcome: n.welcome(s.id)}})
 	s.turn <- struct{}{}
 	var workers sync.WaitGroup
 	workers.Go(func() { s.work(ctx, stop) })
 	s.work(ctx, stop)
 	workers.Wait()
 	s.dropRelay()
+	if n.ctx.Err() != nil {
+		// Every request that was read has been answered before this: what the client sent after it was not executed.
+		s.send(failure(0, shuttingDown()))
+	}
 }
 
-// hello reads the first frame and answers it.
-func (s *session) hello() *Error {
+// readHello reads the first frame.
+func (s *session) readHello() (*sqlpb.Hello, *Error) {
 	var frame sqlpb.ClientFrame
 	if err := s.stream.Recv(&frame); err != nil {
-		return protocolError("reading the first frame: %v", err)
+		if s.node.ctx.Err() != nil {
+			return nil, shuttingDown()
+		}
+		return nil, protocolError("reading the first frame: %v", err)
 	}
 	hello := frame.GetHello()
-	if hello == nil {
-		return protocolError("the first frame of a session must be hello")
-	}
-	if hello.Version > protocolVersion {
-		return protocolError("the client speaks version %d of the session protocol and this node version %d: use an older client or a newer node",
+	switch {
+	case hello == nil:
+		return nil, protocolError("the first frame of a session must be hello")
+	case hello.Version == 0:
+		return nil, protocolError("hello names no version of the session protocol; this node speaks version %d", protocolVersion)
+	case hello.Version > protocolVersion:
+		return nil, protocolError("the client speaks version %d of the session protocol and this node version %d: use an older client or a newer node",
 			hello.Version, protocolVersion)
+	case len(hello.Client) > maxClientName:
+		return nil, protocolError("the client's name has %d bytes and may have %d", len(hello.Client), maxClientName)
+	case hello.OnBehalf != nil && !s.relayed:
+		return nil, denied("only a member of the cluster may speak on behalf of a client")
 	}
+	return hello, checkLevel(hello.Level)
+}
+
+// adopt makes the session what hello asks for.
+func (s *session) adopt(hello *sqlpb.Hello) *Error {
 	if behalf := hello.OnBehalf; behalf != nil {
-		if !s.relayed {
-			return &Error{Class: sqlpb.Class_CLASS_DENIED, Message: "only a member of the cluster may speak on behalf of a client"}
-		}
 		s.principal = identity.Principal{Name: behalf.Name, Role: roleFromWire(behalf.Role)}
 	}
 	switch len(hello.Session) {
@@ -112,7 +139,15 @@ func (s *session) hello() *Error {
 		s.level = sqlpb.Level_LEVEL_SESSION
 	}
 	s.client = hello.Client
-	return s.send(&sqlpb.ServerFrame{Frame: &sqlpb.ServerFrame_Welcome{Welcome: s.node.welcome(s.id)}})
+	return nil
+}
+
+// checkLevel refuses a level that this version does not know: it may promise more than any that it knows.
+func checkLevel(level sqlpb.Level) *Error {
+	if _, known := sqlpb.Level_name[int32(level)]; !known {
+		return protocolError("this node does not know level %d", level)
+	}
+	return nil
 }
 
 func (n *Node) welcome(session [16]byte) *sqlpb.Welcome {
@@ -132,33 +167,56 @@ func (n *Node) newSessionID() (id [16]byte) {
 	return id
 }
 
-// work reads frames when it is its turn and runs the requests it read. stop ends the whole session.
+// work takes turns with another goroutine at reading the stream until its end. stop ends the whole session.
 func (s *session) work(ctx context.Context, stop func()) {
-	for range s.turn {
-		frame := new(sqlpb.ClientFrame)
-		if err := s.stream.Recv(frame); err != nil {
-			if !errors.Is(err, io.EOF) && ctx.Err() == nil && s.stream.Context().Err() == nil {
-				s.send(failure(0, protocolError("reading a frame: %v", err)))
+	for {
+		select {
+		case _, open := <-s.turn:
+			if !open {
+				return
 			}
-			stop()
-			close(s.turn)
-			return
-		}
-		run, err := s.accept(ctx, frame)
-		if err != nil {
-			s.send(failure(0, err))
-			stop()
-			close(s.turn)
-			return
-		}
-		s.turn <- struct{}{}
-		if run != nil {
-			run()
+			s.take(ctx, stop)
+		case <-s.moved:
+			s.tellLeader()
 		}
 	}
 }
 
-// accept takes a frame: at once what may come while a request runs, else it returns what runs the request.
+// take is one turn: it reads a frame, gives the turn to the other goroutine, and runs the request it read.
+func (s *session) take(ctx context.Context, stop func()) {
+	frame := new(sqlpb.ClientFrame)
+	err := s.stream.Recv(frame)
+	var run func()
+	var failed *Error
+	if err == nil {
+		run, failed = s.accept(ctx, frame)
+	} else if !errors.Is(err, io.EOF) && ctx.Err() == nil && s.stream.Context().Err() == nil {
+		failed = protocolError("reading a frame: %v", err)
+	}
+	if failed != nil {
+		s.send(failure(0, failed))
+	}
+	if err != nil || failed != nil {
+		stop()
+		close(s.turn)
+		return
+	}
+	s.turn <- struct{}{}
+	if run != nil {
+		run()
+	}
+}
+
+// tellLeader tells the client of the leader that is known now.
+func (s *session) tellLeader() {
+	if leader, _, _ := s.node.replica.Leader(); leader != 0 {
+		s.send(&sqlpb.ServerFrame{Frame: &sqlpb.ServerFrame_Moved{
+			Moved: &sqlpb.Moved{Leader: uint64(leader), Members: s.node.wireMembers()}}})
+	}
+}
+
+// accept takes a frame: at once what may come while a request runs, else it returns what runs the request. An error ends
+// the session.
 func (s *session) accept(ctx context.Context, frame *sqlpb.ClientFrame) (run func(), err *Error) {
 	switch f := frame.Frame.(type) {
 	case *sqlpb.ClientFrame_Ping:
@@ -255,24 +313,4 @@ func (o *sessions) all() []*session {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return slices.Collect(maps.Keys(o.set))
-}
-
-func roleFromWire(role sqlpb.Role) identity.Role {
-	switch role {
-	case sqlpb.Role_ROLE_ADMIN:
-		return identity.RoleAdmin
-	case sqlpb.Role_ROLE_WRITE:
-		return identity.RoleWrite
-	}
-	return identity.RoleRead
-}
-
-func roleToWire(role identity.Role) sqlpb.Role {
-	switch role {
-	case identity.RoleAdmin:
-		return sqlpb.Role_ROLE_ADMIN
-	case identity.RoleWrite:
-		return sqlpb.Role_ROLE_WRITE
-	}
-	return sqlpb.Role_ROLE_READ
 }

@@ -51,15 +51,13 @@ func (w *writers) write(writer int) {
 				config.Addresses = append(config.Addresses, w.nodes[i].address)
 			}
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		// An error of withConn itself is a node that is down: the next turn tries again.
-		withConn(ctx, config, func(c *driver.Conn) error { return w.session(ctx, c, writer) })
-		cancel()
+		withConn(context.Background(), config, func(c *driver.Conn) error { return w.session(c, writer) })
 	}
 }
 
 // session writes until an error that is not "nothing was executed" ends the session's use.
-func (w *writers) session(ctx context.Context, c *driver.Conn, writer int) error {
+func (w *writers) session(c *driver.Conn, writer int) error {
 	for {
 		select {
 		case <-w.stop:
@@ -67,7 +65,9 @@ func (w *writers) session(ctx context.Context, c *driver.Conn, writer int) error
 		default:
 		}
 		key := w.next.Add(1)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		_, err := query(ctx, c, driver.LevelSession, "insert into written values(?, ?)", key, writer)
+		cancel()
 		switch {
 		case err == nil:
 			w.record(key, "acked")

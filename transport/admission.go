@@ -23,7 +23,8 @@ type admission struct {
 
 	mu          sync.Mutex // guards what follows
 	open        int        // handshakes in progress of others than peers
-	unvalidated int        // handshakes in progress from addresses that are not validated
+	unvalidated int        // of these, from addresses that are not validated
+	pretended   int        // from addresses of peers that are not validated
 	credit      bucket     // of handshakes a second
 	peers       map[raft.ID]string
 }
@@ -76,10 +77,13 @@ func (a *admission) isPeer(remote net.Addr) bool {
 }
 
 // mustEcho reports whether a newcomer must show that it receives at its address. It is quic.Transport's
-// VerifySourceAddress.
-func (a *admission) mustEcho(net.Addr) bool {
+// VerifySourceAddress. Peers have places of their own, so that a flood from elsewhere does not keep them out.
+func (a *admission) mustEcho(remote net.Addr) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.isPeer(remote) {
+		return a.pretended >= a.limits.Unvalidated
+	}
 	return a.unvalidated >= a.limits.Unvalidated
 }
 
@@ -111,23 +115,28 @@ func (a *admission) admit(h *handshake) error {
 		if !a.credit.take(time.Now()) {
 			return errFastHandshakes
 		}
-		a.open++
 	}
-	if h.unvalidated {
-		a.unvalidated++
-	}
+	a.count(h, +1)
 	return nil
+}
+
+// count counts h in or out. It needs a.mu.
+func (a *admission) count(h *handshake, n int) {
+	if !h.peer {
+		a.open += n
+	}
+	switch {
+	case h.unvalidated && h.peer:
+		a.pretended += n
+	case h.unvalidated:
+		a.unvalidated += n
+	}
 }
 
 func (a *admission) end(h *handshake) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !h.peer {
-		a.open--
-	}
-	if h.unvalidated {
-		a.unvalidated--
-	}
+	a.count(h, -1)
 }
 
 // complete ends the handshake of a connection that was accepted.

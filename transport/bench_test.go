@@ -2,8 +2,10 @@ package transport
 
 import (
 	"context"
+	"io"
 	"net"
 	"testing"
+	"time"
 
 	"github.com/rsqld/rsqld/raft"
 	"github.com/rsqld/rsqld/transport/wire/sqlpb"
@@ -93,5 +95,26 @@ func roundTrips(b *testing.B, question, answer raft.Message) {
 	for b.Loop() {
 		leader.Send(question)
 		<-answered
+	}
+}
+
+// BenchmarkQUIC is what QUIC itself takes for bytes and their echo: the floor of the others.
+func BenchmarkQUIC(b *testing.B) {
+	r := newRealm(b)
+	n := r.start(1, plain(b), serving(func(_ context.Context, s *Session) {
+		if err := s.quic.SetReadDeadline(time.Time{}); err != nil {
+			return
+		}
+		_, _ = io.Copy(s.quic, s.quic) // until the client is gone
+	}))
+	s := r.client(n).open(b)
+	var p [100]byte
+	for b.Loop() {
+		if _, err := s.quic.Write(p[:]); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := io.ReadFull(s.quic, p[:]); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,6 +38,9 @@ type Endpoint struct {
 	ctx    context.Context // ends when Close begins, with ErrClosed
 	cancel context.CancelCauseFunc
 	group  sync.WaitGroup // every goroutine of the Endpoint
+
+	closing sync.Once
+	failed  error // of Close
 
 	// links holds the connection with each peer that has one. The map is never changed: it is replaced under mu.
 	links atomic.Pointer[map[raft.ID]*link]
@@ -68,7 +73,6 @@ func Listen(config Config) (*Endpoint, error) {
 	e.ctx, e.cancel = context.WithCancelCause(context.Background())
 	e.admission = newAdmission(config.Limits, e.refuse)
 	e.links.Store(new(map[raft.ID]*link))
-	growBuffer(conn, e.log)
 	if err := e.listen(); err != nil {
 		err = fmt.Errorf("listening for QUIC: %w", err)
 		if config.Conn == nil {
@@ -76,6 +80,7 @@ func Listen(config Config) (*Endpoint, error) {
 		}
 		return nil, err
 	}
+	checkBuffer(conn, e.log)
 	e.notices.init()
 	e.group.Go(e.accept)
 	e.group.Go(e.watchSilence)
@@ -155,28 +160,25 @@ const farewell = 10 * time.Millisecond
 // Close ends the contexts of all sessions, lets them say their last words (Limits.CloseGrace), closes all connections
 // and the socket, and waits for every goroutine. OnSession, OnJoin and OnKey have returned when it returns.
 func (e *Endpoint) Close() error {
+	e.closing.Do(func() { e.failed = e.close() })
+	return e.failed
+}
+
+func (e *Endpoint) close() error {
 	e.mu.Lock()
-	if e.closed {
-		e.mu.Unlock()
-		e.group.Wait()
-		return nil
-	}
 	e.closed = true
 	e.mu.Unlock()
 	e.cancel(ErrClosed)
 	e.endSessions()
-	errs := []error{e.listener.Close()}
+	err := e.listener.Close()
 	e.mu.Lock()
-	conns := make([]*quic.Conn, 0, len(e.conns))
-	for conn := range e.conns {
-		conns = append(conns, conn)
-	}
+	conns := slices.Collect(maps.Keys(e.conns)) // closed does not let it grow any more
 	e.mu.Unlock()
 	for _, conn := range conns {
 		shut(conn, codeClosing, closingText)
 	}
 	e.group.Wait()
-	return errors.Join(append(errs, e.transport.Close(), e.conn.Close())...)
+	return errors.Join(err, e.transport.Close(), e.conn.Close())
 }
 
 // endSessions waits, within bounds, until sessions have ended and what they said has left.

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/rsqld/rsqld/transport/identity"
+	"github.com/rsqld/rsqld/transport/wire"
 	"github.com/rsqld/rsqld/transport/wire/joinpb"
 )
 
@@ -114,13 +115,7 @@ func join(ctx context.Context, address string, token identity.Token, request *jo
 	unhook := context.AfterFunc(ctx, func() { s.Close() })
 	defer unhook()
 	answer := new(joinpb.JoinAnswer)
-	err = s.Send(request)
-	if err == nil {
-		err = s.CloseWrite()
-	}
-	if err == nil {
-		err = s.Recv(answer)
-	}
+	err = s.ask(request, answer, wire.MaxJoinFrame)
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("%w: no answer came: %w", ErrLost, context.Cause(ctx))
 	}

@@ -14,12 +14,12 @@ type Limits struct {
 	// Joins is how many nodes may be in the middle of joining here. Default 16.
 	Joins int
 
-	// Handshakes is how many connections may be in the middle of their handshake; each costs some 50 KiB.
+	// Handshakes is how many connections may be in the middle of their handshake; each costs some 75 KiB.
 	// Peers at their known addresses are let in beyond it. Default 128.
 	Handshakes int
 	// Unvalidated is how many of these may come from addresses that have not shown that they receive what is sent
-	// to them. Beyond it newcomers must echo a token first (RFC 9000 §8.1.2), which costs this node no memory.
-	// Default 16.
+	// to them, and how many from addresses of peers, which may be forged too. Beyond it newcomers must echo a token
+	// first (RFC 9000 §8.1.2), which costs this node no memory. Default 16.
 	Unvalidated int
 	// HandshakesPerSecond bounds the processor time for handshakes of others than peers. Default 500.
 	HandshakesPerSecond int

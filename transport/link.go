@@ -44,6 +44,13 @@ func (l *link) dialler() raft.ID {
 	return l.peer
 }
 
+// replaces reports whether l, the later one, is the better of two connections with one peer. Both sides decide alike. A
+// connection with another incarnation shows that the old one is dead; else the one that the node with the lower id
+// dialled is better; of one dialler, which dials only when it has no connection, the later.
+func (l *link) replaces(old *link) bool {
+	return l.incarnation != old.incarnation || l.dialler() <= old.dialler()
+}
+
 // serveLink makes a link of a connection and serves it until it ends. up reports whether it ever was in use.
 func (e *Endpoint) serveLink(conn *quic.Conn, peer raft.ID, dialled bool) (up bool, err error) {
 	l := &link{

@@ -26,9 +26,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // realm is a cluster's authority and what its nodes log.
 type realm struct {
-	t         testing.TB
-	authority *identity.Authority
-	logs      *logs
+	t          testing.TB
+	authority  *identity.Authority
+	identities map[raft.ID]*identity.Identity
+	logs       *logs
 }
 
 func newRealm(t testing.TB) *realm {
@@ -41,7 +42,7 @@ func newRealm(t testing.TB) *realm {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &realm{t: t, authority: authority, logs: new(logs)}
+	return &realm{t: t, authority: authority, identities: make(map[raft.ID]*identity.Identity), logs: new(logs)}
 }
 
 // node is an endpoint with the messages and losses that it heard of.
@@ -61,9 +62,13 @@ func (r *realm) start(id raft.ID, changes ...func(*Config)) *node {
 
 func (r *realm) startAt(id raft.ID, address string, changes ...func(*Config)) *node {
 	r.t.Helper()
-	who, err := r.authority.NewIdentity(id)
-	if err != nil {
-		r.t.Fatal(err)
+	who := r.identities[id] // a node keeps its key when it is started again
+	if who == nil {
+		var err error
+		if who, err = r.authority.NewIdentity(id); err != nil {
+			r.t.Fatal(err)
+		}
+		r.identities[id] = who
 	}
 	socket, err := listenUDP(address)
 	if err != nil {

@@ -85,15 +85,12 @@ func (e *Endpoint) peerOf(id raft.ID) *peer {
 	return p
 }
 
-// install puts l in use, unless the pair has a better connection. Both sides decide alike: a connection with another
-// incarnation shows that the old one is dead; else the one that the node with the lower id dialled is better; of one
-// dialler, which dials only when it has no connection, the later.
+// install puts l in use, unless the pair has a better connection.
 func (e *Endpoint) install(l *link) bool {
 	e.mu.Lock()
 	p := e.peerOf(l.peer)
 	old := p.link
-	worse := old != nil && old.incarnation == l.incarnation && old.dialler() < l.dialler()
-	if e.closed || worse {
+	if e.closed || old != nil && !l.replaces(old) {
 		e.mu.Unlock()
 		return false
 	}

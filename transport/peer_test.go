@@ -29,15 +29,21 @@ func (n *node) connections() int {
 	return len(n.conns)
 }
 
-// dial makes one attempt to connect with a peer, connection or not, and serves it in the background.
-func (n *node) dial(other *node) {
+// dial makes one attempt to connect with a peer, connection or not, and serves it in the background. The channel is
+// closed when the attempt has failed or its connection has ended.
+func (n *node) dial(other *node) <-chan struct{} {
 	n.mu.Lock()
 	p := n.peerOf(other.self)
 	if p.address == "" {
 		n.t.Fatal("dialling a node that is no peer")
 	}
 	n.mu.Unlock()
-	n.group.Go(func() { n.dialPeer(n.ctx, p, 0) })
+	over := make(chan struct{})
+	n.group.Go(func() {
+		n.dialPeer(n.ctx, p, 0)
+		close(over)
+	})
+	return over
 }
 
 // agreed reports whether both nodes use one connection, and that dialler made it.
@@ -61,16 +67,82 @@ func TestLowerIDWins(t *testing.T) {
 			if !agreed(low, high, first) {
 				t.Fatalf("the connection is not the one that node %d dialled", first)
 			}
+			link := low.linkTo(2)
 			other.SetPeers(addresses([]*node{low, high}))
-			other.dial(nodes[first])
+			over := other.dial(nodes[first])
+			if first == 1 {
+				<-over // it was refused
+			}
 			await(t, "one connection, dialled by the lower id", func() bool { return agreed(low, high, 1) })
+			if stayed := low.linkTo(2) == link; stayed != (first == 1) {
+				t.Errorf("the first connection stayed: %v", stayed)
+			}
 			low.reach(high)
 			high.reach(low)
-			if !agreed(low, high, 1) {
-				t.Error("the connection did not stay")
-			}
 		})
 	}
+}
+
+// Of two connections with one peer the one with another incarnation is better, then the one that the lower id dialled, then
+// the later; the peer decides the same.
+func TestBetterConnection(t *testing.T) {
+	for _, test := range []struct {
+		oldDialler, newDialler raft.ID
+		restarted, want        bool
+	}{
+		{1, 1, false, true}, {2, 2, false, true}, {2, 1, false, true}, {1, 2, false, false},
+		{1, 1, true, true}, {2, 2, true, true}, {2, 1, true, true}, {1, 2, true, true},
+	} {
+		for self := range raft.ID(2) {
+			e := &Endpoint{self: self + 1}
+			old := &link{endpoint: e, peer: 2 - self, dialled: test.oldDialler == e.self, incarnation: 5}
+			later := &link{endpoint: e, peer: 2 - self, dialled: test.newDialler == e.self, incarnation: 5}
+			if test.restarted {
+				later.incarnation = 6
+			}
+			if got := later.replaces(old); got != test.want {
+				t.Errorf("at node %d, %+v: got %v", e.self, test, got)
+			}
+		}
+	}
+}
+
+// An attempt to dial a peer ends when the peer was faster, without a complaint.
+func TestPeerIsFaster(t *testing.T) {
+	r := newRealm(t)
+	silent, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	a, b := r.start(1), r.start(2)
+	a.SetPeers(map[raft.ID]string{2: silent.LocalAddr().String()})
+	if _, _, err := silent.ReadFrom(make([]byte, 2000)); err != nil {
+		t.Fatal(err)
+	}
+	b.SetPeers(addresses([]*node{a, b}))
+	a.awaitConnected(2)
+	await(t, "the attempt to end", func() bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return a.peers[2].abort == nil
+	})
+	if lines := r.logs.lines("nobody answers"); len(lines) != 0 {
+		t.Errorf("logged %v", lines)
+	}
+}
+
+// A peer that was dialled, started again and dials nobody is found at once: it answers the next packet with a reset.
+func TestRestartIsNoticed(t *testing.T) {
+	r := newRealm(t)
+	stays, dies := r.start(1), r.start(2)
+	stays.SetPeers(addresses([]*node{dies}))
+	stays.awaitConnected(2)
+	stays.reach(dies)
+	dies.conn.cut.Store(true)
+	dies.close()
+	stays.reach(r.startAt(2, dies.address()))
+	r.logs.await(t, "lost the connection with a peer", "node=1 peer=2", "the other end was restarted")
 }
 
 // Nodes that all dial at once end with one connection per pair, on which both sides agree.
@@ -140,9 +212,13 @@ func TestCutAndHeal(t *testing.T) {
 	r := newRealm(t)
 	a, b := r.start(1, impatient), r.start(2, impatient)
 	meet(t, a, b)
+	accepted := "node=1 peer=2" // QUIC alone would take 5 s there
+	if a.linkTo(2).dialled {
+		accepted = "node=2 peer=1"
+	}
 	b.conn.cut.Store(true)
 	await(t, "both to notice the cut", func() bool { return !a.Connected(2) && !b.Connected(1) })
-	r.logs.await(t, "lost the connection with a peer", "node=1 peer=2", "nothing was heard")
+	r.logs.await(t, "lost the connection with a peer", accepted, "nothing was heard for 300ms")
 	r.logs.await(t, "no connection with a peer", "node=1 peer=2", "nobody answers")
 	b.conn.cut.Store(false)
 	a.reach(b)
@@ -253,7 +329,7 @@ func TestStrangersAreRefused(t *testing.T) {
 		{"h3", []tls.Certificate{client.Certificate}, `it speaks ["h3"], and this node speaks ["rsqld-peer/1" "rsqld-sql/1" "rsqld-join/1"]`},
 	}
 	for _, test := range tests {
-		a.refusals = newRefusals(a.log) // this test is not about how often is logged
+		a.refusals.forgive() // this test is not about how often is logged
 		from := shake(t, a.address(), test.protocol, test.certificate)
 		r.logs.await(t, "refused a connection from "+from, quoted(test.want))
 	}
@@ -264,6 +340,11 @@ func TestStrangersAreRefused(t *testing.T) {
 	if a.linkTo(2) != link {
 		t.Error("the peers did not stay connected")
 	}
+	await(t, "the handshakes to be counted out", func() bool {
+		a.admission.mu.Lock()
+		defer a.admission.mu.Unlock()
+		return a.admission.open == 0 && a.admission.unvalidated == 0 && a.admission.pretended == 0
+	})
 }
 
 // quoted is text as it stands inside a quoted log line.

@@ -58,13 +58,7 @@ func (e *Endpoint) offerKey(ctx context.Context, to raft.ID, keyDER []byte) erro
 	unhook := context.AfterFunc(ctx, func() { s.Close() })
 	defer unhook()
 	receipt := new(peerpb.KeyReceipt)
-	err = s.Send(&peerpb.KeyOffer{Key: keyDER})
-	if err == nil {
-		err = s.CloseWrite()
-	}
-	if err == nil {
-		err = s.recv(receipt, maxKey)
-	}
+	err = s.ask(&peerpb.KeyOffer{Key: keyDER}, receipt, maxKey)
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)

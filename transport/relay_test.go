@@ -87,28 +87,25 @@ func TestRelayLimit(t *testing.T) {
 func TestOfferKey(t *testing.T) {
 	r := newRealm(t)
 	taken := make(chan []byte, 1)
-	var full error
-	release := make(chan struct{})
+	answers := make(chan error, 1)
 	a := r.start(1)
 	b := r.start(2, func(c *Config) {
 		c.OnKey = func(key []byte) error {
-			if len(key) == 1 {
-				<-release
-			}
 			taken <- key
-			return full
+			return <-answers
 		}
 	})
 	c := r.start(3)
 	meet(t, a, b, c)
 	key := r.authority.KeyDER()
+	answers <- nil
 	if err := a.OfferKey(timeout(t), 2, key); err != nil {
 		t.Fatal(err)
 	}
 	if got := <-taken; !bytes.Equal(got, key) {
 		t.Errorf("got key %x", got)
 	}
-	full = errors.New("the disk is full")
+	answers <- errors.New("the disk is full")
 	err := a.OfferKey(timeout(t), 2, key)
 	if want := "offering the authority's key to node 2: the peer did not store the authority's key: the disk is full"; !errors.Is(err, ErrKeyRefused) || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
@@ -122,11 +119,14 @@ func TestOfferKey(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	gone := errors.New("no more patience")
+	ended := make(chan error, 1)
+	go func() { ended <- a.OfferKey(ctx, 2, key) }()
+	<-taken
 	cancel(gone)
-	if err := a.OfferKey(ctx, 2, []byte{1}); !errors.Is(err, gone) {
-		t.Errorf("offering when the context has ended: %v", err)
+	if err := <-ended; !errors.Is(err, gone) {
+		t.Errorf("the context ended while the peer was writing: %v", err)
 	}
-	close(release)
+	answers <- nil
 }
 
 // The header of a stream that does not fit its connection is refused with a sentence that says what differs.

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -39,34 +37,6 @@ func echo(_ context.Context, s *Session) {
 
 func serving(serve func(context.Context, *Session)) func(*Config) {
 	return func(c *Config) { c.OnSession = serve }
-}
-
-// client connects a client with a node.
-func (r *realm) client(n *node) *ClientConn {
-	r.t.Helper()
-	credential, err := r.authority.NewCredential("ann", identity.RoleWrite)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	c, err := DialSQL(timeout(r.t), n.address(), credential, DialOptions{})
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	r.t.Cleanup(func() {
-		if err := c.Close(); err != nil && !isRefused(err) {
-			r.t.Errorf("closing a client: %v", err)
-		}
-	})
-	return c
-}
-
-func (c *ClientConn) open(t testing.TB) *Stream {
-	t.Helper()
-	s, err := c.OpenStream(timeout(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
 }
 
 func (s *Stream) say(t testing.TB, m proto.Message) {
@@ -217,6 +187,25 @@ func TestHalfClose(t *testing.T) {
 	}
 }
 
+// A client that is answered before it has closed its half, or read only in part, still gets the answer.
+func TestAnswerBeforeEnd(t *testing.T) {
+	r := newRealm(t)
+	n := r.start(1, serving(func(_ context.Context, s *Session) {
+		if s.Recv(new(sqlpb.ClientFrame)) == nil {
+			s.Send(pong(1))
+		}
+	}))
+	s := r.client(n).open(t)
+	s.say(t, ping(1))
+	awaitEnd(t, s.Context()) // the session is over, and has closed both halves
+	if err := s.CloseWrite(); err != nil {
+		t.Errorf("CloseWrite: %v", err)
+	}
+	if got := s.hear(t).GetPong().GetId(); got != 1 {
+		t.Errorf("got pong %d, want 1", got)
+	}
+}
+
 // A session that is blocked in Recv when the node closes can still say why it ends, and the client hears it.
 func TestNodeClosesWithLastWords(t *testing.T) {
 	r := newRealm(t)
@@ -303,6 +292,41 @@ func TestFirstFrameTimeout(t *testing.T) {
 	}
 	if err := s.Recv(new(sqlpb.ServerFrame)); err != io.EOF {
 		t.Errorf("the client's Recv: %v", err)
+	}
+}
+
+// After its first frame a client may take its time.
+func TestLaterFramesHaveNoDeadline(t *testing.T) {
+	const within = 50 * time.Millisecond
+	r := newRealm(t)
+	n := r.start(1, serving(echo), func(c *Config) { c.Limits.FirstFrame = within })
+	s := r.client(n).open(t)
+	s.say(t, ping(1))
+	s.hear(t)
+	<-time.After(2 * within)
+	s.say(t, ping(2))
+	if got := s.hear(t).GetPong().GetId(); got != 2 {
+		t.Errorf("got pong %d, want 2", got)
+	}
+}
+
+// A stream that has sent its last still notices that its connection is lost, although nobody receives.
+func TestHalfClosedStreamIsLost(t *testing.T) {
+	r := newRealm(t)
+	n := r.start(1, serving(func(ctx context.Context, _ *Session) { <-ctx.Done() }))
+	c := r.client(n)
+	s := c.open(t)
+	s.say(t, ping(1))
+	if err := s.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the session", func() bool { return n.Counters().Sessions == 1 })
+	if err := s.Context().Err(); err != nil {
+		t.Fatalf("the context has ended: %v", context.Cause(s.Context()))
+	}
+	n.close()
+	if cause := awaitEnd(t, s.Context()); !errors.Is(cause, ErrLost) {
+		t.Errorf("the cause is %v", cause)
 	}
 }
 
@@ -400,84 +424,5 @@ func TestCloseBreaksOff(t *testing.T) {
 	group.Wait()
 	if cause := awaitEnd(t, s.Context()); !errors.Is(cause, ErrClosed) {
 		t.Errorf("the cause is %v", cause)
-	}
-}
-
-// DialSQL says clearly that nobody listens, that nobody answers, and that an address is none.
-func TestDialErrors(t *testing.T) {
-	r := newRealm(t)
-	credential, err := r.authority.NewCredential("ann", identity.RoleRead)
-	if err != nil {
-		t.Fatal(err)
-	}
-	silent, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer silent.Close()
-	closed, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
-	short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	for _, test := range []struct {
-		ctx           context.Context
-		address, want string
-	}{
-		{timeout(t), closed.LocalAddr().String(), "nobody answers: no process listens at " + closed.LocalAddr().String()},
-		{short, silent.LocalAddr().String(), fmt.Sprintf("nobody answers at %s: is rsqld running there?", silent.LocalAddr())},
-		{timeout(t), "localhost", `address "localhost" is not host:port`},
-	} {
-		_, err := DialSQL(test.ctx, test.address, credential, DialOptions{})
-		if err == nil || !strings.Contains(err.Error(), "connecting with "+test.address+": "+test.want) {
-			t.Errorf("got %v, want %s", err, test.want)
-		}
-		if unreachable := test.address != "localhost"; errors.Is(err, ErrUnreachable) != unreachable {
-			t.Errorf("%v is ErrUnreachable: %v", err, !unreachable)
-		}
-	}
-}
-
-// A client refuses a node of another cluster and says why; a node that refuses a client's credential is explained.
-func TestCredentialOfAnotherCluster(t *testing.T) {
-	r, other := newRealm(t), newRealm(t)
-	n := r.start(1, serving(echo))
-	credential, err := other.authority.NewCredential("eve", identity.RoleAdmin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = DialSQL(timeout(t), n.address(), credential, DialOptions{})
-	if want := fmt.Sprintf("node 1 is of cluster %x, and this is cluster %x", r.authority.Cluster, other.authority.Cluster); !errors.Is(err, identity.ErrUntrusted) || !strings.Contains(err.Error(), want) {
-		t.Errorf("got %v, want %s", err, want)
-	}
-	r.logs.await(t, "refused a connection from", "the other end refused this node")
-	credential.CA = r.authority.Certificate // now it believes the node, and the node does not believe it
-	c, err := DialSQL(timeout(t), n.address(), credential, DialOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	awaitEnd(t, c.Context())
-	if _, err := c.OpenStream(timeout(t)); !errors.Is(err, ErrRefused) {
-		t.Errorf("opening a stream: %v", err)
-	}
-}
-
-// A client notices at once that its node's process is gone, although it said no goodbye.
-func TestNodeDies(t *testing.T) {
-	r := newRealm(t)
-	n := r.start(1, serving(echo))
-	c := r.client(n)
-	s := c.open(t)
-	s.say(t, ping(1))
-	s.hear(t)
-	n.conn.cut.Store(true)
-	n.close()
-	s.Send(ping(2))
-	s.Flush() // if the client knows already, it fails
-	if err := s.Recv(new(sqlpb.ServerFrame)); !errors.Is(err, ErrLost) {
-		t.Errorf("Recv: %v, want ErrLost", err)
 	}
 }

@@ -10,12 +10,12 @@ import (
 	"sync/atomic"
 )
 
-// receiveBuffer is how many bytes of datagrams the kernel should hold for the socket: what arrives while the node is
-// not scheduled must not be lost.
+// receiveBuffer is how many bytes of datagrams the kernel should hold for the socket, and what QUIC asks it for: what
+// arrives while the node is not scheduled must not be lost.
 const receiveBuffer = 7 << 20
 
 func init() {
-	// QUIC's own warning goes past the node's log; listenUDP says the same there. Setting a variable of the own process
+	// QUIC's own warning goes past the node's log; checkBuffer says the same there. Setting a variable of the own process
 	// fails only for names that are none.
 	if err := os.Setenv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING", "true"); err != nil {
 		panic(err)
@@ -35,19 +35,16 @@ func listenUDP(address string) (net.PacketConn, error) {
 	return conn, nil
 }
 
-// growBuffer asks for a large receive buffer, and says what to do if the kernel gives a small one.
-func growBuffer(conn net.PacketConn, log *slog.Logger) {
+// checkBuffer says what to do if the kernel gave the socket a smaller receive buffer than QUIC asked it for.
+func checkBuffer(conn net.PacketConn, log *slog.Logger) {
 	udp, ok := conn.(*net.UDPConn)
 	if !ok {
 		return
 	}
-	err := udp.SetReadBuffer(receiveBuffer)
-	size, known := bufferSize(udp)
-	if err == nil && (!known || size >= receiveBuffer) {
-		return
+	if size := bufferSize(udp); size < receiveBuffer {
+		log.Info("the kernel gave the socket a small receive buffer: packets may be lost under load; set "+bufferSysctl,
+			"bytes", size, "wanted", receiveBuffer)
 	}
-	log.Info("the kernel gives the socket a small receive buffer: packets may be lost under load; set "+bufferSysctl,
-		"got", size, "wanted", receiveBuffer)
 }
 
 // dialledSocket is a UDP socket that talks to one address. Unlike a socket for all, it hears from the kernel when no

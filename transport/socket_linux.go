@@ -10,17 +10,17 @@ import (
 const bufferSysctl = "sysctl -w net.core.rmem_max=7340032"
 
 // bufferSize returns the size of the receive buffer in bytes as asked for: the kernel reports twice as much, which
-// includes its own bookkeeping (socket(7)).
-func bufferSize(conn *net.UDPConn) (size int, known bool) {
+// includes its own bookkeeping (socket(7)). It is zero if the socket is closed.
+func bufferSize(conn *net.UDPConn) (size int) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
-		return 0, false
+		return 0
 	}
-	var failed error
-	if err := raw.Control(func(fd uintptr) {
-		size, failed = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF)
-	}); err != nil || failed != nil {
-		return 0, false
+	failed := raw.Control(func(fd uintptr) {
+		size, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF)
+	})
+	if failed != nil || err != nil {
+		return 0
 	}
-	return size / 2, true
+	return size / 2
 }

@@ -173,7 +173,21 @@ func (s *Stream) CloseWrite() error {
 		// QUIC ends a stream's context with its sending half; the connection's remains to be watched.
 		s.unhook = context.AfterFunc(s.conn.Context(), func() { s.end(context.Cause(s.conn.Context())) })
 	}
-	return explain(s.quic.Close())
+	_ = s.quic.Close() // it fails when the other end has cancelled the stream, and then it needs not be told
+	return nil
+}
+
+// ask sends the only frame of this end, and receives the only one of the other.
+func (s *Stream) ask(question, answer proto.Message, limit int) error {
+	if err := s.Send(question); err != nil {
+		return err
+	}
+	sent := s.CloseWrite()
+	// Who answers early need not have read all: the answer counts even if sending failed.
+	if err := s.recv(answer, limit); err != nil {
+		return errors.Join(sent, err)
+	}
+	return nil
 }
 
 // Close ends the stream in both directions without waiting. What was flushed still arrives; what was not is dropped. A

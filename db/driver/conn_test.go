@@ -193,9 +193,9 @@ func TestForgottenSession(t *testing.T) {
 		c := f.open(t, Config{})
 		run(t, c, "insert")
 		run(t, c, "insert")
-		time.Sleep(SessionLifetime/2 - time.Second)
+		<-time.After(SessionLifetime/2 - time.Second)
 		run(t, c, "insert")
-		time.Sleep(SessionLifetime/2 + time.Second)
+		<-time.After(SessionLifetime/2 + time.Second)
 		run(t, c, "insert")
 		var got []uint64
 		for _, x := range f.nodes[0].executed() {

@@ -66,11 +66,13 @@ type Handler struct {
 	queued, written raft.Seq
 	// held are the messages that promise what a write ≤ queued and > written holds.
 	held []raft.AfterWrite
-	// err, if not nil, is the write failure that stopped this handler for good: no event has an effect any more.
+	// err, if not nil, is the write failure or the removal that stopped this handler for good: no event has an effect
+	// any more.
 	err error
 
 	marker    marker
 	stall     stall
+	removal   removal
 	applying  applying
 	reads     reads
 	transfers []*Transfer
@@ -126,6 +128,7 @@ func (h *Handler) Tick() {
 	h.mark(now)
 	h.watchDisk(now)
 	h.watchApplier(now)
+	h.watchRemoval(now)
 }
 
 // Written says that the writes up to seq are durable. An error says that this or a later one failed: what the disk

@@ -26,6 +26,7 @@ func (h *Handler) observe(event raft.Event) {
 		h.log.Warn("the log no longer holds what a peer needs", "peer", uint64(e.ID), "index", uint64(e.Next),
 			"first", uint64(e.First))
 	case raft.WasRemoved:
+		h.removal.index = e.Index
 		h.log.Warn("this node was removed from the cluster", "index", uint64(e.Index))
 	}
 }

@@ -271,6 +271,7 @@ func TestMembershipChanges(t *testing.T) {
 		if configuration := m.Status().Configuration; configuration.Member(4) {
 			t.Errorf("4 is still a member of %v", configuration)
 		}
+		c.eventually("the removed node to stop", func() bool { return errors.Is(newcomer.Err(), replica.ErrRemoved) })
 		c.stop(newcomer)
 		c.propose(m, "without it")
 	})

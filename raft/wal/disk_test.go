@@ -18,13 +18,14 @@ import (
 const sector = 512
 
 // disk is a wal.Files in memory that loses at a crash what was not synced: any subset of the sectors written since the
-// last sync of a file, and any names made or changed since the last sync of their directory.
+// last sync of a file, its growth, and any names made, changed or removed since the last sync of their directory.
 type disk struct {
 	mu      sync.Mutex
 	chance  *rand.Rand
 	live    map[string]*inode // names as a running process sees them
 	durable map[string]*inode // names that survive
-	fault   func(op, name string) error
+	// fault is asked before every operation that changes something, with the base of the name.
+	fault func(op, name string) error
 }
 
 // inode is a file's content.
@@ -44,6 +45,11 @@ func (d *disk) crash() *disk {
 	defer d.mu.Unlock()
 	after := newDisk(d.chance.Uint64())
 	names := maps.Clone(d.durable)
+	for name := range d.durable { // so may a removal
+		if d.live[name] == nil && d.chance.IntN(2) == 0 {
+			delete(names, name)
+		}
+	}
 	for name, node := range d.live { // a name may have become durable without being asked to
 		if d.chance.IntN(2) == 0 {
 			for other, same := range names {
@@ -55,18 +61,57 @@ func (d *disk) crash() *disk {
 		}
 	}
 	for name, node := range names {
-		content := make([]byte, len(node.live))
+		size := len(node.live)
+		if len(node.durable) != size && d.chance.IntN(2) == 0 {
+			size = len(node.durable)
+		}
+		content := make([]byte, max(size, len(node.live)))
 		copy(content, node.durable)
 		for s := range node.dirty {
 			if d.chance.IntN(2) == 0 {
 				end := min((s+1)*sector, len(node.live))
-				copy(content[s*sector:end], node.live[s*sector:end])
+				copy(content[min(s*sector, end):end], node.live[min(s*sector, end):end])
 			}
 		}
+		content = content[:size]
 		found := &inode{live: content, durable: slices.Clone(content), dirty: map[int]bool{}}
 		after.live[name], after.durable[name] = found, found
 	}
 	return after
+}
+
+// set changes fault.
+func (d *disk) set(fault func(op, name string) error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.fault = fault
+}
+
+// failOn makes one operation fail, on all names that contain part.
+func (d *disk) failOn(op, part string) {
+	d.set(func(what, name string) error {
+		if what == op && strings.Contains(name, part) {
+			return errDisk
+		}
+		return nil
+	})
+}
+
+// dieAfter lets n more operations through and none after them: the process is dead. The function that is returned says
+// how many were asked for.
+func (d *disk) dieAfter(n int) (asked func() int) {
+	count := 0
+	d.set(func(string, string) error {
+		if count++; count > n {
+			return errDisk
+		}
+		return nil
+	})
+	return func() int {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return count
+	}
 }
 
 func (d *disk) check(op, name string) error {
@@ -79,8 +124,10 @@ func (d *disk) check(op, name string) error {
 func (d *disk) Open(name string, flag int) (wal.File, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := d.check("open", name); err != nil {
-		return nil, err
+	if flag&os.O_CREATE != 0 {
+		if err := d.check("open", name); err != nil {
+			return nil, err
+		}
 	}
 	node := d.live[name]
 	if node == nil {
@@ -91,14 +138,23 @@ func (d *disk) Open(name string, flag int) (wal.File, error) {
 		d.live[name] = node
 	}
 	if flag&os.O_TRUNC != 0 {
-		node.live, node.dirty = nil, map[int]bool{}
+		node.live = nil
+		for s := 0; s*sector < len(node.durable); s++ {
+			node.dirty[s] = true
+		}
 	}
-	return &file{d, node, name}, nil
+	return &file{disk: d, node: node, name: name}, nil
 }
 
 func (d *disk) Remove(name string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if err := d.check("remove", name); err != nil {
+		return err
+	}
+	if d.live[name] == nil {
+		return fs.ErrNotExist
+	}
 	delete(d.live, name)
 	return nil
 }
@@ -108,6 +164,9 @@ func (d *disk) Rename(old, new string) error {
 	defer d.mu.Unlock()
 	if err := d.check("rename", new); err != nil {
 		return err
+	}
+	if d.live[old] == nil {
+		return fs.ErrNotExist
 	}
 	d.live[new] = d.live[old]
 	delete(d.live, old)
@@ -143,8 +202,34 @@ func (d *disk) SyncDir(dir string) error {
 	return nil
 }
 
+// bytes returns the size of the files whose names end in suffix.
+func (d *disk) bytes(suffix string) (n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for name, node := range d.live {
+		if strings.HasSuffix(name, suffix) {
+			n += len(node.live)
+		}
+	}
+	return n
+}
+
+// holds reports whether there is a file of that base name.
+func (d *disk) holds(base string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for name := range d.live {
+		if filepath.Base(name) == base {
+			return true
+		}
+	}
+	return false
+}
+
 // segments returns the names of the log's segments, sorted.
 func (d *disk) segments() (names []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	for name := range d.live {
 		if strings.HasSuffix(name, ".wal") {
 			names = append(names, name)
@@ -155,14 +240,18 @@ func (d *disk) segments() (names []string) {
 }
 
 type file struct {
-	disk *disk
-	node *inode
-	name string
+	disk   *disk
+	node   *inode
+	name   string
+	closed bool
 }
 
 func (f *file) ReadAt(p []byte, off int64) (int, error) {
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
+	if f.closed {
+		return 0, fs.ErrClosed
+	}
 	if off >= int64(len(f.node.live)) {
 		return 0, io.EOF
 	}
@@ -192,6 +281,9 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 func (f *file) Truncate(size int64) error {
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
+	if err := f.disk.check("truncate", f.name); err != nil {
+		return err
+	}
 	if int(size) <= len(f.node.live) {
 		f.node.live = f.node.live[:size]
 	} else {
@@ -206,8 +298,13 @@ func (f *file) Sync() error {
 	if err := f.disk.check("sync", f.name); err != nil {
 		return err
 	}
-	f.node.durable = slices.Clone(f.node.live)
-	f.node.dirty = map[int]bool{}
+	n := f.node
+	n.durable = append(n.durable, make([]byte, max(0, len(n.live)-len(n.durable)))...)[:len(n.live)]
+	for s := range n.dirty {
+		end := min((s+1)*sector, len(n.live))
+		copy(n.durable[min(s*sector, end):end], n.live[min(s*sector, end):end])
+	}
+	clear(n.dirty)
 	return nil
 }
 
@@ -217,6 +314,14 @@ func (f *file) Size() (int64, error) {
 	return int64(len(f.node.live)), nil
 }
 
-func (f *file) Close() error { return nil }
+func (f *file) Close() error {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	if f.closed {
+		return fs.ErrClosed
+	}
+	f.closed = true
+	return nil
+}
 
 var errDisk = errors.New("input/output error")

@@ -3,9 +3,10 @@
 //
 // # Model
 //
-// A log is a sequence of segments, files named by first index and sequence number. A segment is filled with zeros before
-// it is used, by a goroutine that keeps one spare ready: the append path creates, extends and renames nothing as long as
-// a record fits, because a sync of a file that grows costs twice as much. The numbers are little-endian.
+// A log is a sequence of segments, files named by first index and sequence number. The next segment, the spare, is filled
+// with zeros in the background: a sync of a file that grows costs twice as much as one of a file that was written before.
+// As long as records fit, the append path creates, extends and renames nothing. The first segment is small, so that a new
+// node need not wait for it; so is one that is needed before the spare is there. The numbers are little-endian.
 //
 //	segment header, 4096 bytes
 //	offset  size  field
@@ -19,6 +20,7 @@
 //	72      8     salt
 //	80      32    term, vote, acknowledged term and index at the segment's start
 //	112     8     index of the configuration that counts at the segment's start
+//	120     8     number of the record before the segment's first
 //	128     4     length of that configuration, which follows
 //	4092    4     CRC-32C of the 4092 bytes before
 //
@@ -27,16 +29,17 @@
 //	0       4     CRC-32C of the salt and of everything after this field
 //	4       4     length of the record
 //	8       2     flags: 1 marker
+//	10      2     low half of the CRC-32C of the salt and of the record's first 80 bytes without this field and the one at 0
 //	12      4     number of entries
 //	16      8     running hash of everything before
 //	24      8     number of the record
 //	32      32    term, vote, acknowledged term and index
 //	64      8     first index that the record truncates, or 0
-//	72      8     index of its first entry
+//	72      8     index of its first entry, or 0
 //	80            entries: term (8), length (4), kind (1), 3 zeros, data
 //
-// The salt is new for each segment, so a stale record of a file that is used again never looks valid. The running hash
-// ties the records together, so that one that is missing is found.
+// The salt is new for each segment, so that bytes of another segment never look valid. The running hash and the number tie
+// the records together, so that one that is missing is found.
 //
 // # Recovery
 //
@@ -44,14 +47,20 @@
 // before it were durable: if something invalid stands before a valid record, durable bytes were damaged, and Open refuses
 // with a CorruptionError that names the place. If nothing valid follows, the last write was torn and nobody was told of
 // it: Open cuts it off. An idle writer calls Mark, whose empty record makes damage to the newest batch provable too.
+// The marker is not synced; therefore nothing ever stands behind one: the next record takes its place.
+//
+// What Open returns is durable, also where it was not before: a killed process leaves writes behind that were not synced.
 //
 // # Contract
 //
 // Append makes several writes one record: they become durable together or not at all. Any error of a write or sync
 // poisons the log for good; nothing is tried again, because a failed sync may have dropped what it should have written.
-// Entries reads beside Append and checks the checksum of what it reads from disk, every time.
+// The spare is the exception, for it holds nothing: a disk that has no room for it is asked again, and Append fails when
+// there is no room for a small segment either. Entries reads beside Append and checks the checksum of what it reads from
+// disk, every time.
 //
 // # What it does not do
 //
-// It repairs no damage from peers, it does not decide when to compact, and it never stores the commit index.
+// It repairs no damage from peers, it does not decide when to compact, and it never stores the commit index. It does not
+// lock its directory: the caller makes sure that one process has it.
 package wal

@@ -2,8 +2,9 @@ package wal
 
 import (
 	"encoding/binary"
-	"fmt"
+	"errors"
 	"hash/crc32"
+	"math"
 
 	"github.com/rsqld/rsqld/raft"
 )
@@ -13,46 +14,65 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 const (
 	recordHeader = 80
 	entryHeader  = 16
-	flagMarker   = 1
 	alignment    = 8
+
+	// flagMarker is on the empty record that an idle log ends with.
+	flagMarker = 1
+	knownFlags = flagMarker
 )
 
+// record is what one write and one sync make durable: hard state, truncation and entries. doc.go has the layout.
 type record struct {
-	length       int
-	flags        uint16
-	previous     uint64
-	number       uint64
-	hard         raft.HardState
+	flags uint16
+	// previous is the running hash of everything before, number counts the records of the log from 1. Together they
+	// are why a record can stand in one place only.
+	previous uint64
+	number   uint64
+	hard     raft.HardState
+	// truncateFrom, if not zero, removes the entries from that index on, before entries are added.
 	truncateFrom raft.Index
-	first        raft.Index
-	entries      []raft.Entry
+	// first is the index of entries[0], zero if there are none. Invariant: entries[i].ID.Index == first+i.
+	first   raft.Index
+	entries []raft.Entry
+	// length is set by decode: the bytes that the record takes, a multiple of alignment.
+	length int
 }
 
-func checksum(salt uint64, b []byte) uint32 {
-	var s [8]byte
-	binary.LittleEndian.PutUint64(s[:], salt)
-	return crc32.Update(crc32.Update(0, castagnoli, s[:]), castagnoli, b)
+// seedOf starts the checksums of a segment: salt belongs to every one of them.
+func seedOf(salt uint64) uint32 {
+	return crc32.Checksum(binary.LittleEndian.AppendUint64(nil, salt), castagnoli)
 }
 
-func padded(n int) int { return (n + alignment - 1) &^ (alignment - 1) }
+func checksum(seed uint32, b []byte) uint32 { return crc32.Update(seed, castagnoli, b) }
 
-func sizeOf(entries []raft.Entry) int {
-	n := recordHeader
-	for i := range entries {
-		n += entryHeader + len(entries[i].Data)
+// headerCheck is a checksum of a record's header alone. The search for records behind damage meets every 8 bytes of a
+// segment; without a check of the length it would checksum up to the rest of the segment for each of them, which takes
+// hours where a client's data was written to look like lengths.
+func headerCheck(seed uint32, b []byte) uint16 {
+	return uint16(checksum(checksum(seed, b[4:10]), b[12:recordHeader]))
+}
+
+func padded(n int64) int64 { return (n + alignment - 1) &^ (alignment - 1) }
+
+// size returns the bytes that the record takes on disk. It is an int64 because the sum of many entries must not
+// overflow before it is compared with MaxRecord.
+func (r *record) size() int64 {
+	n := int64(recordHeader)
+	for i := range r.entries {
+		n += entryHeader + int64(len(r.entries[i].Data))
 	}
 	return padded(n)
 }
 
-func (r *record) append(b []byte, salt uint64) []byte {
+// append appends the record's encoding for a segment with this seed.
+func (r *record) append(b []byte, seed uint32) []byte {
 	start := len(b)
 	le := binary.LittleEndian
-	b = le.AppendUint32(b, 0)
-	b = le.AppendUint32(b, 0)
+	b = le.AppendUint64(b, 0) // checksum and length, see below
 	b = le.AppendUint16(b, r.flags)
-	b = le.AppendUint16(b, 0)
+	b = le.AppendUint16(b, 0) // header check, see below
 	b = le.AppendUint32(b, uint32(len(r.entries)))
-	for _, v := range []uint64{r.previous, r.number, uint64(r.hard.Term), uint64(r.hard.Vote), uint64(r.hard.Acked.Term),
+	for _, v := range [...]uint64{r.previous, r.number, uint64(r.hard.Term), uint64(r.hard.Vote), uint64(r.hard.Acked.Term),
 		uint64(r.hard.Acked.Index), uint64(r.truncateFrom), uint64(r.first)} {
 		b = le.AppendUint64(b, v)
 	}
@@ -66,53 +86,63 @@ func (r *record) append(b []byte, salt uint64) []byte {
 	for (len(b)-start)%alignment != 0 {
 		b = append(b, 0)
 	}
-	le.PutUint32(b[start+4:], uint32(len(b)-start))
-	le.PutUint32(b[start:], checksum(salt, b[start+4:]))
+	record := b[start:]
+	le.PutUint32(record[4:], uint32(len(record)))
+	le.PutUint16(record[10:], headerCheck(seed, record))
+	le.PutUint32(record, checksum(seed, record[4:]))
 	return b
 }
 
-// intact returns the length of the record at the start of b if its checksum is right.
-func intact(b []byte, salt uint64) (int, bool) {
+// intact returns the length of the record at the start of b if all its checks are right.
+func intact(b []byte, seed uint32) (length int, ok bool) {
 	if len(b) < recordHeader {
 		return 0, false
 	}
-	n := int(binary.LittleEndian.Uint32(b[4:]))
-	if n < recordHeader || n%alignment != 0 || n > len(b) {
+	le := binary.LittleEndian
+	n := uint64(le.Uint32(b[4:]))
+	if n < recordHeader || n%alignment != 0 || n > uint64(len(b)) || headerCheck(seed, b) != le.Uint16(b[10:]) {
 		return 0, false
 	}
-	return n, checksum(salt, b[4:n]) == binary.LittleEndian.Uint32(b)
+	return int(n), checksum(seed, b[4:n]) == le.Uint32(b)
 }
 
-func decode(b []byte, salt uint64) (*record, error) {
-	n, ok := intact(b, salt)
+var errInvalid = errors.New("invalid record")
+
+// decode reads the record at the start of b. It reuses the entries of r; their data lie in b. A record that is intact
+// and yet not decoded was not written by this code: that is damage, not a torn write.
+func (r *record) decode(b []byte, seed uint32) error {
+	n, ok := intact(b, seed)
 	if !ok {
-		return nil, errInvalid
+		return errInvalid
 	}
 	le := binary.LittleEndian
-	r := &record{length: n, flags: le.Uint16(b[8:]), previous: le.Uint64(b[16:]), number: le.Uint64(b[24:]),
+	*r = record{length: n, flags: le.Uint16(b[8:]), previous: le.Uint64(b[16:]), number: le.Uint64(b[24:]),
 		hard: raft.HardState{Term: raft.Term(le.Uint64(b[32:])), Vote: raft.ID(le.Uint64(b[40:])),
 			Acked: raft.EntryID{Term: raft.Term(le.Uint64(b[48:])), Index: raft.Index(le.Uint64(b[56:]))}},
-		truncateFrom: raft.Index(le.Uint64(b[64:])), first: raft.Index(le.Uint64(b[72:]))}
-	count := int(le.Uint32(b[12:]))
+		truncateFrom: raft.Index(le.Uint64(b[64:])), first: raft.Index(le.Uint64(b[72:])), entries: r.entries[:0]}
+	count := le.Uint32(b[12:])
 	rest := b[recordHeader:n]
+	if r.flags&^knownFlags != 0 || (count > 0) != (r.first > 0) || r.first > math.MaxUint64-raft.Index(count) {
+		return errInvalid
+	}
 	for i := range count {
-		if len(rest) < entryHeader {
-			return nil, errInvalid
+		// Sizes are compared as uint64: an int has 32 bits on some machines, and a length of 2 GiB would be negative.
+		if len(rest) < entryHeader || uint64(le.Uint32(rest[8:])) > uint64(len(rest)-entryHeader) {
+			return errInvalid
 		}
-		size := int(le.Uint32(rest[8:]))
-		if len(rest) < entryHeader+size {
-			return nil, errInvalid
-		}
+		end := entryHeader + int(le.Uint32(rest[8:]))
 		r.entries = append(r.entries, raft.Entry{
 			ID:   raft.EntryID{Term: raft.Term(le.Uint64(rest)), Index: r.first + raft.Index(i)},
-			Kind: raft.EntryKind(rest[12]), Data: rest[entryHeader : entryHeader+size : entryHeader+size]})
-		rest = rest[entryHeader+size:]
+			Kind: raft.EntryKind(rest[12]), Data: rest[entryHeader:end:end]})
+		rest = rest[end:]
 	}
-	return r, nil
+	if len(rest) >= alignment {
+		return errInvalid
+	}
+	return nil
 }
 
-var errInvalid = fmt.Errorf("invalid record")
-
+// chain continues the running hash with a record.
 func chain(previous uint64, b []byte) uint64 {
 	h := previous ^ uint64(binary.LittleEndian.Uint32(b))<<1 ^ uint64(len(b))<<40
 	h *= 0x9E3779B97F4A7C15

@@ -1,95 +1,78 @@
 package wal
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/rsqld/rsqld/raft"
 )
 
-// CorruptionError says that bytes that were durable once are damaged. The log is not opened: a node that forgets what
-// it acknowledged could help to elect a leader that lacks it.
-type CorruptionError struct {
-	// Segment is the file's name, Offset where the first damaged record begins.
-	Segment string
-	Offset  int64
-	// First is the first index that the damage may have taken, Last the last one known to be behind it (0: not known).
-	First, Last raft.Index
+// Recovered is what Open found in the log.
+type Recovered struct {
+	// HardState is that of the newest record.
+	HardState raft.HardState
+	// Log describes the entries; its Tail are the newest of them, as many as Options.CacheBytes allows.
+	Log raft.Log
+	// TornBytes is the length of what a crash left of a last write, in bytes. Nobody was told of it; it is cut off.
+	TornBytes int64
 }
 
-func (e *CorruptionError) Error() string {
-	until := "on"
-	if e.Last >= e.First && e.Last != 0 {
-		until = fmt.Sprintf("to %d", e.Last)
-	}
-	return fmt.Sprintf("the log is damaged: %s at offset %d, entries from %d %s; this node may have acknowledged them and cannot start without them: remove it from the cluster and join a new one",
-		e.Segment, e.Offset, e.First, until)
-}
-
-// Open opens the log in Dir and returns what it holds.
+// Open opens the log in Dir and returns what it holds, all of it durable. A *CorruptionError says that the log is
+// damaged, and what is there is not touched then. Open finishes what a crash interrupted: a torn write, a segment that
+// was not named durably, a compaction.
 func Open(o Options) (*WAL, Recovered, error) {
-	w := newWAL(o.withDefaults())
-	found, err := w.find()
+	o, err := o.withDefaults()
 	if err != nil {
 		return nil, Recovered{}, err
 	}
-	var torn int64
-	for i, s := range found {
-		cut, err := w.replay(s, found[i+1:])
-		if err != nil {
-			for _, s := range found {
-				err = errors.Join(err, s.file.Close())
-			}
-			return nil, Recovered{}, err
-		}
-		torn += cut
+	w := newWAL(o)
+	names, err := o.Files.List(o.Dir)
+	if err != nil {
+		return nil, Recovered{}, fmt.Errorf("listing the log: %w", err)
 	}
-	w.start()
+	found, err := w.find(names)
+	var torn int64
+	if err == nil {
+		torn, err = w.recover(found, names)
+	}
+	if err != nil {
+		for _, s := range found {
+			err = errors.Join(err, s.file.Close())
+		}
+		return nil, Recovered{}, err
+	}
+	w.spare.start()
 	return w, w.recovered(torn), nil
 }
 
-// find opens the segments in the order of their numbers and checks their headers.
-func (w *WAL) find() (found []*segment, err error) {
-	defer func() {
-		if err != nil {
-			for _, s := range found {
-				s.file.Close()
-			}
-		}
-	}()
-	names, err := w.options.Files.List(w.options.Dir)
-	if err != nil {
-		return nil, fmt.Errorf("listing the log: %w", err)
-	}
+// find opens the segments in the order of their numbers and checks their headers. What it opened is returned even with
+// an error.
+func (w *WAL) find(names []string) (found []*segment, err error) {
 	for _, name := range names {
-		sequence, ok := parseSegmentName(name)
+		first, sequence, ok := parseSegmentName(name)
 		if !ok {
 			continue
 		}
-		file, err := w.options.Files.Open(w.path(name), 0)
-		if err != nil {
+		s := &segment{name: name, end: headerSize}
+		if s.file, err = w.options.Files.Open(w.path(name), 0); err != nil {
 			return found, fmt.Errorf("opening %s: %w", name, err)
 		}
-		s := &segment{name: name, file: file, end: headerSize}
 		found = append(found, s)
-		if s.size, err = file.Size(); err != nil {
+		switch err := s.load(); {
+		case errors.Is(err, errHeader):
+			return found, &CorruptionError{Segment: name, First: first, Err: err}
+		case err != nil:
 			return found, fmt.Errorf("opening %s: %w", name, err)
-		}
-		b := make([]byte, headerSize)
-		if _, err := file.ReadAt(b, 0); err != nil {
-			return found, fmt.Errorf("reading the header of %s: %w", name, err)
-		}
-		if err := s.header.decode(b); err != nil {
-			return found, fmt.Errorf("%s: %w", name, err)
-		}
-		if s.cluster != w.options.Cluster || s.node != w.options.Node {
+		case s.cluster != w.options.Cluster || s.node != w.options.Node:
 			return found, fmt.Errorf("%s is of node %d of cluster %x and this is node %d of cluster %x: the directory mixes two nodes",
 				name, s.node, s.cluster, w.options.Node, w.options.Cluster)
-		}
-		if s.sequence != sequence {
-			return found, fmt.Errorf("%s says that it is segment %d", name, s.sequence)
+		case s.sequence != sequence || s.base.Index+1 != first:
+			return found, fmt.Errorf("%s has the header of %s: give it its name back", name, segmentName(s.base.Index+1, s.sequence))
 		}
 	}
 	slices.SortFunc(found, func(a, b *segment) int { return cmp.Compare(a.sequence, b.sequence) })
@@ -98,99 +81,213 @@ func (w *WAL) find() (found []*segment, err error) {
 	}
 	for i, s := range found[1:] {
 		if s.sequence != found[i].sequence+1 {
-			return found, fmt.Errorf("segment %d of the log is missing: %s follows %s", found[i].sequence+1, s.name, found[i].name)
+			return found, fmt.Errorf("segment %d of the log is missing: %s follows %s; put the file back, or remove this node from the cluster and join a new one",
+				found[i].sequence+1, s.name, found[i].name)
 		}
 	}
 	return found, nil
 }
 
-// replay reads one segment. later are those after it.
-func (w *WAL) replay(s *segment, later []*segment) (torn int64, err error) {
-	b := make([]byte, s.size)
-	if _, err := s.file.ReadAt(b, 0); err != nil {
-		return 0, fmt.Errorf("reading %s: %w", s.name, err)
+// load reads size and header.
+func (s *segment) load() (err error) {
+	if s.size, err = s.file.Size(); err != nil {
+		return err
 	}
-	if len(w.segments) == 0 {
-		w.base, w.state.last, w.state.chain, w.state.hard = s.base, s.base, s.previous, s.hard
-		if s.configuration.Index != 0 {
-			w.state.configs = []raft.ConfigurationAt{s.configuration}
-		}
-	} else if s.previous != w.state.chain {
-		before := w.segments[len(w.segments)-1]
-		return 0, &CorruptionError{before.name, before.end, w.state.last.Index + 1, s.base.Index}
+	if s.size < headerSize || s.size > maxFile {
+		return fmt.Errorf("%w: the file has %d bytes", errHeader, s.size)
 	}
-	w.segments = append(w.segments, s)
-	for {
-		r, err := decode(b[s.end:], s.salt)
-		if err != nil || r.previous != w.state.chain || (len(r.entries) > 0 && r.first != w.follows(r)) {
-			return w.judge(s, b, later)
-		}
-		w.account(copyOf(r), s, s.end, r.length, chain(r.previous, b[s.end:s.end+int64(r.length)]))
-		s.end += int64(r.length)
+	b := make([]byte, headerSize)
+	if err := readAt(s.file, b); err != nil {
+		return err
 	}
+	if err := s.header.decode(b); err != nil {
+		return err
+	}
+	s.seed = seedOf(s.salt)
+	return nil
 }
 
-// follows is the index that the first entry of a record must have.
-func (w *WAL) follows(r *record) raft.Index {
-	if r.truncateFrom != 0 && r.truncateFrom <= w.state.last.Index {
-		return r.truncateFrom
+// readAt fills b from the start of the file. The end of the file may come with the last byte.
+func readAt(file File, b []byte) error {
+	if n, err := file.ReadAt(b, 0); err != nil && !(n == len(b) && errors.Is(err, io.EOF)) {
+		return err
 	}
-	return w.state.last.Index + 1
+	return nil
 }
 
-// copyOf frees a record's entries from the segment's buffer.
-func copyOf(r *record) *record {
-	for i := range r.entries {
-		r.entries[i].Data = slices.Clone(r.entries[i].Data)
-	}
-	return r
-}
+// errRewritten says that a segment was tried as the oldest one and the log was truncated at or below its base later.
+var errRewritten = errors.New("the log was truncated below its first segment")
 
-// judge decides what an invalid place means. Records are written and synced one after the other: a valid one behind it
-// proves that it was durable once. Otherwise the last write was torn and nobody was told of it.
-func (w *WAL) judge(s *segment, b []byte, later []*segment) (torn int64, err error) {
-	if last, found := valid(b[s.end:], s.salt); found {
-		return 0, &CorruptionError{s.name, s.end, w.state.last.Index + 1, last}
+// recover replays the segments and makes durable what a process may have left behind that was killed: a record that was
+// written and not synced is in the log now, will be acknowledged, and must not go with the next loss of power. The same
+// goes for the name of the newest segment.
+func (w *WAL) recover(found []*segment, names []string) (torn int64, err error) {
+	// The oldest segment is never one that index.compact would not begin with, unless a crash stopped Compact on its way
+	// to a later one. Then that one is the oldest, and the files before it are still to be removed.
+	start, err := 0, errRewritten
+	for ; errors.Is(err, errRewritten) && start < len(found); start++ {
+		torn, err = w.replay(found[start:])
 	}
-	if len(later) > 0 {
-		if s.sequence+1 == later[0].sequence && later[0].previous == w.state.chain {
-			return 0, nil // full: the next segment goes on
+	if errors.Is(err, errRewritten) {
+		return 0, &CorruptionError{Segment: found[0].name, First: found[0].base.Index + 1, Err: errRewritten}
+	}
+	if err != nil {
+		return 0, err
+	}
+	if err := w.active.file.Sync(); err != nil {
+		return 0, fmt.Errorf("syncing %s: %w", w.active.name, err)
+	}
+	if err := w.options.Files.SyncDir(w.options.Dir); err != nil {
+		return 0, fmt.Errorf("syncing the log's directory: %w", err)
+	}
+	for _, s := range found[:start-1] {
+		if err := s.file.Close(); err != nil {
+			return 0, fmt.Errorf("closing %s: %w", s.name, err)
 		}
-		return 0, &CorruptionError{s.name, s.end, w.state.last.Index + 1, later[0].base.Index}
+		w.doomed = append(w.doomed, s)
 	}
-	end := len(b)
-	for end > int(s.end) && b[end-1] == 0 {
-		end--
+	if err := w.remove(); err != nil {
+		return 0, err
 	}
-	if torn = int64(end) - s.end; torn == 0 {
-		return 0, nil
+	return torn, w.tidy(names)
+}
+
+// tidy removes what was being made when the last process ended, and takes over the spare.
+func (w *WAL) tidy(names []string) error {
+	for _, name := range names {
+		switch name {
+		case sparePart, nextPart:
+			if err := w.options.Files.Remove(w.path(name)); err != nil {
+				return fmt.Errorf("deleting %s: %w", name, err)
+			}
+		case spareName:
+			if err := w.spare.adopt(); err != nil {
+				return err
+			}
+		}
 	}
-	if _, err := s.file.WriteAt(make([]byte, torn), s.end); err != nil {
-		return 0, fmt.Errorf("cutting the torn end of %s: %w", s.name, err)
-	}
-	if err := s.file.Sync(); err != nil {
-		return 0, fmt.Errorf("cutting the torn end of %s: %w", s.name, err)
+	return nil
+}
+
+// replay reads the segments from the first one on.
+func (w *WAL) replay(segments []*segment) (torn int64, err error) {
+	w.index, w.tip = index{cache: cache{limit: w.options.CacheBytes}}, segments[0].tip
+	w.index.start(segments[0])
+	for i, s := range segments {
+		s.end, s.refs, s.rewritten = headerSize, nil, false
+		w.active, w.marked = s, false
+		w.index.segments = append(w.index.segments, s)
+		cut, err := w.replayOne(s, segments[i+1:])
+		if err != nil {
+			return 0, err
+		}
+		torn += cut
+		if cap(w.buffer) > maxIdleBuffer && i == len(segments)-1 {
+			w.buffer = nil
+		}
 	}
 	return torn, nil
 }
 
-// valid looks for an intact record and returns the index of its last entry, or of what it follows.
-func valid(b []byte, salt uint64) (raft.Index, bool) {
-	for offset := 0; offset+recordHeader <= len(b); offset += alignment {
-		if r, err := decode(b[offset:], salt); err == nil {
-			return r.first + raft.Index(max(len(r.entries), 1)) - 1, true
+// replayOne reads one segment. later are those after it.
+func (w *WAL) replayOne(s *segment, later []*segment) (torn int64, err error) {
+	w.buffer = slices.Grow(w.buffer[:0], int(s.size))[:s.size]
+	b := w.buffer
+	if err := readAt(s.file, b); err != nil {
+		return 0, fmt.Errorf("reading %s: %w", s.name, err)
+	}
+	var r record
+	for {
+		if r.decode(b[s.end:], s.seed) != nil || !w.follows(&r) {
+			return w.judge(s, b, s.end, later)
+		}
+		if r.flags&flagMarker != 0 {
+			w.marked = true
+			return w.judge(s, b, s.end+int64(r.length), later)
+		}
+		if r.truncateFrom != 0 && r.truncateFrom <= w.index.base.Index {
+			return 0, errRewritten
+		}
+		if err := w.index.add(&r, s, s.end); err != nil {
+			return 0, fmt.Errorf("%s at offset %d: %w", s.name, s.end, err)
+		}
+		w.tip = tip{r.number, chain(r.previous, b[s.end:s.end+int64(r.length)]), r.hard}
+		s.end += int64(r.length)
+	}
+}
+
+// follows reports whether a record continues the log.
+func (w *WAL) follows(r *record) bool {
+	return r.previous == w.tip.chain && r.number == w.tip.number+1 &&
+		(len(r.entries) == 0 || r.first == w.index.end(r.truncateFrom).Index+1)
+}
+
+// judge decides what the end of a segment's valid records means. from is the offset behind them, and behind the marker.
+// Records are written and synced one after the other: a valid one behind from proves that everything before it was
+// durable once. Otherwise what is there was left by a write that was torn, and nobody was told of it.
+func (w *WAL) judge(s *segment, b []byte, from int64, later []*segment) (torn int64, err error) {
+	w.index.cache.detach() // b is used again
+	end := lastNonZero(b, from)
+	if last, found := intactBehind(b[from:end], b[from:], s.seed, w.tip.number); found {
+		return 0, &CorruptionError{Segment: s.name, Offset: s.end, First: w.index.last.Index + 1, Last: last}
+	}
+	if len(later) > 0 {
+		if next := &later[0].header; next.tip != w.tip || next.base != w.index.last {
+			return 0, &CorruptionError{Segment: s.name, Offset: s.end, First: w.index.last.Index + 1, Last: next.base.Index}
+		}
+		return 0, nil // full: the next segment goes on
+	}
+	if torn = end - from; torn == 0 {
+		return 0, nil
+	}
+	for at := from; at < end; at += int64(len(zeros)) {
+		if _, err := s.file.WriteAt(zeros[:min(end-at, int64(len(zeros)))], at); err != nil {
+			return 0, fmt.Errorf("cutting the torn end of %s: %w", s.name, err)
+		}
+	}
+	return torn, nil
+}
+
+// lastNonZero returns the offset behind the last byte at or after from that is not zero, or from.
+func lastNonZero(b []byte, from int64) int64 {
+	end := int64(len(b))
+	for end-from >= int64(len(zeros)) && bytes.Equal(b[end-int64(len(zeros)):end], zeros[:]) {
+		end -= int64(len(zeros))
+	}
+	for end > from && b[end-1] == 0 {
+		end--
+	}
+	return end
+}
+
+// intactBehind looks in all of b for a whole record that begins in suspect and is newer than number. It returns the
+// index of the record's last entry, or 0. A record of an older number is not one of the log here but in an entry's data:
+// the bytes of a segment that somebody stored.
+func intactBehind(suspect, b []byte, seed uint32, number uint64) (raft.Index, bool) {
+	le := binary.LittleEndian
+	for at := 0; at < len(suspect) && at+recordHeader <= len(b); at += alignment {
+		if _, ok := intact(b[at:], seed); ok && le.Uint64(b[at+24:]) > number {
+			last := le.Uint64(b[at+72:])
+			if count := le.Uint32(b[at+12:]); count > 0 {
+				last += uint64(count) - 1
+			}
+			return raft.Index(last), true
 		}
 	}
 	return 0, false
 }
 
+// recovered describes the log.
 func (w *WAL) recovered(torn int64) Recovered {
-	log := raft.Log{Base: w.base, BaseConfiguration: w.segments[0].configuration, Last: w.state.last,
-		Runs: slices.Clone(w.state.runs), Tail: slices.Clone(w.cache)}
-	for _, c := range w.state.configs {
-		if c.Index > w.base.Index {
+	x := &w.index
+	log := raft.Log{Base: x.base, BaseConfiguration: x.segments[0].configuration, Last: x.last, Runs: slices.Clone(x.runs)}
+	if x.cache.count > 0 {
+		log.Tail = x.cache.read(x.cache.at(0).ID.Index, x.last.Index, x.cache.bytes)
+	}
+	for _, c := range x.configurations {
+		if c.Index > x.base.Index {
 			log.Configurations = append(log.Configurations, c)
 		}
 	}
-	return Recovered{HardState: w.state.hard, Log: log, TornBytes: torn}
+	return Recovered{HardState: w.tip.hard, Log: log, TornBytes: torn}
 }

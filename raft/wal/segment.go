@@ -4,9 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strings"
+	"sync"
 
 	"github.com/rsqld/rsqld/raft"
 )
@@ -15,59 +13,96 @@ const (
 	headerSize    = 4096
 	formatVersion = 1
 	magic         = "rsqldwal"
-	headerFixed   = 8 + 4 + 4 + 16 + 8*12 + 4
-	spareName     = "spare"
-	partSuffix    = ".part"
+	// headerFixed is where the configuration begins, headerRoom the bytes that it may have.
+	headerFixed = 8 + 4 + 4 + 16 + 8*12 + 4
+	headerRoom  = headerSize - headerFixed - 4
+	// maxFile is the size of the largest segment, one with a record of MaxRecord. An offset fits 32 bits.
+	maxFile = headerSize + MaxRecord + recordHeader
+
+	segmentSuffix = ".wal"
+	// spareName is a filled segment without a header, sparePart one that is being filled, nextPart one that is being
+	// made while the appender waits. None of them holds a record: they are free to go.
+	spareName = "spare"
+	sparePart = "spare.part"
+	nextPart  = "next.part"
 )
 
-// segment is one file of the log.
+// segment is one file of the log. Fields without a remark never change once the segment is part of a log.
 type segment struct {
+	header
 	name string
 	file File
 	size int64
-	end  int64 // where the next record goes; only the last segment grows
-	header
+	// seed starts the checksums of the records here (seedOf).
+	seed uint32
+	// end is where the next record goes. The appender's, and before it the recovery's.
+	end int64
+	// refs say where the records are that hold entries, in rising order of index and offset. Guarded by WAL.mu.
+	// Readers keep parts of it: no element is ever overwritten, a truncation limits the capacity so that the next
+	// append moves.
+	refs []ref
+	// rewritten says that the log was truncated at or below base after this segment began: what the header says of
+	// the entry and the configuration before it is not true any more. Such a segment never becomes the oldest one.
+	// Guarded by WAL.mu.
+	rewritten bool
+	// readers counts those who read the file. Added to under WAL.mu while the segment is in index.segments; who took
+	// it out of there waits before it closes the file.
+	readers sync.WaitGroup
+}
+
+// ref is the place of a record that holds entries. Its entries are live from first up to the next ref's first, whatever
+// segment that is in, or up to the last entry of the log: a truncation leaves the front of a record alive. A ref costs
+// 16 bytes of memory per record for as long as the log holds it.
+type ref struct {
+	first          raft.Index
+	offset, length uint32
 }
 
 // header is the first 4 KiB of a segment: whose log it is, where it goes on, and everything that older segments would
 // be needed for, so that they can be deleted.
 type header struct {
-	cluster       [16]byte
-	node          raft.ID
-	sequence      uint64
-	base          raft.EntryID // the entry before the first one that the segment may hold
-	previous      uint64       // running hash before the first record
-	salt          uint64
-	hard          raft.HardState
+	cluster  [16]byte
+	node     raft.ID
+	sequence uint64
+	base     raft.EntryID // the entry before the first one that the segment may hold
+	tip                   // what the first record continues
+	salt     uint64
+	// configuration is the one that counted at base; its index is zero if there was none.
 	configuration raft.ConfigurationAt
 }
 
-func segmentName(first raft.Index, sequence uint64) string {
-	return fmt.Sprintf("%016x-%016x.wal", uint64(first), sequence)
+// tip is what the next record continues.
+type tip struct {
+	number uint64 // of the newest record
+	chain  uint64 // the running hash, newest record included
+	hard   raft.HardState
 }
 
-func parseSegmentName(name string) (sequence uint64, ok bool) {
-	var first uint64
-	n, err := fmt.Sscanf(name, "%016x-%016x.wal", &first, &sequence)
-	return sequence, err == nil && n == 2 && strings.HasSuffix(name, ".wal")
+func segmentName(first raft.Index, sequence uint64) string {
+	return fmt.Sprintf("%016x-%016x"+segmentSuffix, uint64(first), sequence)
+}
+
+func parseSegmentName(name string) (first raft.Index, sequence uint64, ok bool) {
+	_, err := fmt.Sscanf(name, "%016x-%016x"+segmentSuffix, &first, &sequence)
+	return first, sequence, err == nil && name == segmentName(first, sequence)
 }
 
 func (h *header) encode() ([]byte, error) {
 	configuration, err := h.configuration.Configuration.AppendBinary(nil)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("encoding the configuration of a segment's header: %w", err)
 	}
-	if headerFixed+len(configuration)+4 > headerSize {
-		return nil, fmt.Errorf("the configuration has %d bytes, too many for a segment's header", len(configuration))
+	if len(configuration) > headerRoom {
+		return nil, fmt.Errorf("%w: the configuration has %d bytes, limit %d", ErrTooLarge, len(configuration), headerRoom)
 	}
 	le := binary.LittleEndian
 	b := append(make([]byte, 0, headerSize), magic...)
 	b = le.AppendUint32(b, formatVersion)
 	b = le.AppendUint32(b, 0)
 	b = append(b, h.cluster[:]...)
-	for _, v := range []uint64{uint64(h.node), h.sequence, uint64(h.base.Term), uint64(h.base.Index), h.previous, h.salt,
+	for _, v := range [...]uint64{uint64(h.node), h.sequence, uint64(h.base.Term), uint64(h.base.Index), h.chain, h.salt,
 		uint64(h.hard.Term), uint64(h.hard.Vote), uint64(h.hard.Acked.Term), uint64(h.hard.Acked.Index),
-		uint64(h.configuration.Index), 0} {
+		uint64(h.configuration.Index), h.number} {
 		b = le.AppendUint64(b, v)
 	}
 	b = le.AppendUint32(b, uint32(len(configuration)))
@@ -77,15 +112,17 @@ func (h *header) encode() ([]byte, error) {
 	return b, nil
 }
 
+// errHeader says that a header cannot have been written like this.
 var errHeader = errors.New("the header is damaged")
 
+// decode reads a header. Other errors than errHeader are about a header that is whole.
 func (h *header) decode(b []byte) error {
 	le := binary.LittleEndian
 	if len(b) < headerSize || string(b[:8]) != magic || checksum(0, b[:headerSize-4]) != le.Uint32(b[headerSize-4:]) {
 		return errHeader
 	}
-	if version := le.Uint32(b[8:]); version > formatVersion {
-		return fmt.Errorf("the log has format %d and this rsqld knows formats up to %d: use a newer rsqld", version, formatVersion)
+	if version := le.Uint32(b[8:]); version != formatVersion {
+		return fmt.Errorf("the log has format %d and this rsqld knows format %d: use the rsqld that wrote it, or a newer one", version, formatVersion)
 	}
 	copy(h.cluster[:], b[16:])
 	var v [12]uint64
@@ -94,35 +131,16 @@ func (h *header) decode(b []byte) error {
 	}
 	h.node, h.sequence = raft.ID(v[0]), v[1]
 	h.base = raft.EntryID{Term: raft.Term(v[2]), Index: raft.Index(v[3])}
-	h.previous, h.salt = v[4], v[5]
+	h.chain, h.salt, h.number = v[4], v[5], v[11]
 	h.hard = raft.HardState{Term: raft.Term(v[6]), Vote: raft.ID(v[7]), Acked: raft.EntryID{Term: raft.Term(v[8]), Index: raft.Index(v[9])}}
 	h.configuration.Index = raft.Index(v[10])
-	length := int(le.Uint32(b[32+8*12:]))
-	if headerFixed+length+4 > headerSize {
+	length := le.Uint32(b[headerFixed-4:])
+	if length > headerRoom {
 		return errHeader
 	}
 	var err error
-	h.configuration.Configuration, err = raft.DecodeConfiguration(b[headerFixed : headerFixed+length])
-	return err
+	if h.configuration.Configuration, err = raft.DecodeConfiguration(b[headerFixed : headerFixed+length]); err != nil {
+		return fmt.Errorf("%w: %w", errHeader, err)
+	}
+	return nil
 }
-
-// fill makes a file of size zeros, durable. It is not under its final name yet.
-func fill(files Files, name string, size int64) (File, error) {
-	file, err := files.Open(name, os.O_CREATE|os.O_TRUNC)
-	if err != nil {
-		return nil, err
-	}
-	zeros := make([]byte, min(size, 1<<20))
-	for offset := int64(0); err == nil && offset < size; offset += int64(len(zeros)) {
-		_, err = file.WriteAt(zeros[:min(int64(len(zeros)), size-offset)], offset)
-	}
-	if err == nil {
-		err = file.Sync()
-	}
-	if err != nil {
-		return nil, errors.Join(err, file.Close(), files.Remove(name))
-	}
-	return file, nil
-}
-
-func (w *WAL) path(name string) string { return filepath.Join(w.options.Dir, name) }

@@ -4,384 +4,158 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 
 	"github.com/rsqld/rsqld/raft"
 )
 
-type Options struct {
-	Files       Files
-	Dir         string
-	Cluster     [16]byte
-	Node        raft.ID
-	SegmentSize int64
-	CacheBytes  int
-	MaxEntry    int
-	Seed        uint64
-}
+// maxIdleBuffer is the largest encoding buffer that is kept for the next record, in bytes.
+const maxIdleBuffer = 4 << 20
 
-const (
-	DefaultSegmentSize = 16 << 20
-	DefaultCacheBytes  = 8 << 20
-	DefaultMaxEntry    = 64 << 20
-)
-
-var (
-	ErrTooLarge  = errors.New("entry is larger than log.max_entry")
-	ErrCompacted = errors.New("entry was compacted away")
-	ErrExists    = errors.New("there is a log already")
-	ErrClosed    = errors.New("the log is closed")
-)
-
+// WAL is an open log. One goroutine at a time calls Append and Mark, the appender; every other method may be called by
+// any goroutine at any time. Create and Open make one, and its owner calls Close.
+//
+// The fields fall into three groups: the appender's own, what mu guards, and the removal of old files. No lock is held
+// while a record is written or read.
 type WAL struct {
 	options Options
-	chance  *rand.Rand // of the appender
-	buffer  []byte
-	state   state // of the appender
 
-	mu       sync.Mutex // guards what follows; not held during I/O of the appender
-	segments []*segment
-	refs     []ref
-	cache    []raft.Entry
-	cached   int
-	base     raft.EntryID
-	failed   error
-	last     *loaded
+	// The appender's. active is the newest segment, also the last of index.segments; its end moves.
+	active *segment
+	tip    tip
+	// marked says that a marker stands at active.end. The next record takes its place: a marker is not synced, so a
+	// record behind it could survive a loss of power that the marker does not, and damage would seem proven.
+	marked bool
+	// record, batch and buffer are kept for their memory alone: an append allocates nothing. None pins an entry.
+	record record
+	batch  []raft.Entry
+	buffer []byte
 
-	spares  chan spare
-	wanted  chan struct{}
-	closing chan struct{}
-	group   sync.WaitGroup
-}
+	spare *spare
 
-// state is what the next record continues.
-type state struct {
-	number  uint64
-	chain   uint64
-	hard    raft.HardState
-	last    raft.EntryID
-	configs []raft.ConfigurationAt
-	runs    []raft.TermRun
-}
+	mu    sync.Mutex
+	index index
+	// failed is the first error of a write or sync. The log takes no more writes.
+	failed error
+	closed bool
+	loaded *loaded
+	// busy counts the running calls of the appender. Added to under mu while closed is false; Close waits for it.
+	busy sync.WaitGroup
 
-// term returns the term of an index held, or of the base.
-func (w *WAL) term(index raft.Index) raft.Term {
-	for i := len(w.state.runs) - 1; i >= 0; i-- {
-		if w.state.runs[i].First <= index {
-			return w.state.runs[i].Term
-		}
-	}
-	return w.base.Term
-}
-
-type spare struct {
-	file File
-	err  error
-}
-
-type ref struct {
-	first, last raft.Index
-	segment     *segment
-	offset      int64
-	length      int
-}
-
-type Recovered struct {
-	HardState raft.HardState
-	Log       raft.Log
-	TornBytes int64
-}
-
-func (o Options) withDefaults() Options {
-	if o.Files == nil {
-		o.Files = OS()
-	}
-	if o.SegmentSize == 0 {
-		o.SegmentSize = DefaultSegmentSize
-	}
-	if o.CacheBytes == 0 {
-		o.CacheBytes = DefaultCacheBytes
-	}
-	if o.MaxEntry == 0 {
-		o.MaxEntry = DefaultMaxEntry
-	}
-	return o
+	// removal is held while files are removed, by Compact and Close alone.
+	removal sync.Mutex
+	// doomed are segments that left the log and whose files are still there, oldest first. They are removed in this
+	// order only: a log with a gap cannot be opened.
+	doomed []*segment
+	// stuck is an error of the directory's sync after a removal. Nothing is removed any more: the next file's name could
+	// vanish before the one whose fate is unknown.
+	stuck error
 }
 
 func newWAL(o Options) *WAL {
-	return &WAL{options: o, chance: rand.New(rand.NewPCG(o.Seed, o.Seed>>1)), spares: make(chan spare, 1),
-		wanted: make(chan struct{}, 1), closing: make(chan struct{})}
+	w := &WAL{options: o, spare: newSpare(&o)}
+	w.index.cache.limit = o.CacheBytes
+	return w
 }
 
-// Create makes a new, empty log.
+func (w *WAL) path(name string) string { return filepath.Join(w.options.Dir, name) }
+
+// Create makes a new, empty log, durable when it returns. It fails with ErrExists if the directory holds segments. A
+// crash in between leaves a directory in which Create works again or the empty log can be opened.
 func Create(o Options) (*WAL, error) {
-	w := newWAL(o.withDefaults())
-	if err := w.options.Files.MkdirAll(w.options.Dir); err != nil {
-		return nil, fmt.Errorf("making the log's directory: %w", err)
-	}
-	if err := w.options.Files.SyncDir(filepath.Dir(w.options.Dir)); err != nil {
-		return nil, fmt.Errorf("making the log's directory: %w", err)
-	}
-	names, err := w.options.Files.List(w.options.Dir)
+	o, err := o.withDefaults()
 	if err != nil {
 		return nil, err
+	}
+	w := newWAL(o)
+	if err := o.Files.MkdirAll(o.Dir); err != nil {
+		return nil, fmt.Errorf("making the log's directory: %w", err)
+	}
+	if err := o.Files.SyncDir(filepath.Dir(o.Dir)); err != nil {
+		return nil, fmt.Errorf("making the log's directory: %w", err)
+	}
+	names, err := o.Files.List(o.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("listing the log: %w", err)
 	}
 	for _, name := range names {
-		if strings.HasSuffix(name, ".wal") {
-			return nil, fmt.Errorf("%w in %s", ErrExists, w.options.Dir)
+		if strings.HasSuffix(name, segmentSuffix) {
+			return nil, fmt.Errorf("%w: %s in %s", ErrExists, name, o.Dir)
 		}
 	}
-	file, err := fill(w.options.Files, w.path(spareName+partSuffix), w.options.SegmentSize)
-	if err != nil {
+	if err := w.begin(min(FirstSegmentSize, o.SegmentSize), false); err != nil {
 		return nil, fmt.Errorf("making the first segment: %w", err)
 	}
-	if err := w.begin(file, w.options.SegmentSize); err != nil {
-		return nil, err
-	}
-	w.start()
+	w.index.start(w.active)
+	w.spare.start()
 	return w, nil
 }
 
-func (w *WAL) start() { w.group.Go(w.prepare) }
-
-// prepare keeps one spare segment ready.
-func (w *WAL) prepare() {
-	for {
-		file, err := fill(w.options.Files, w.path(spareName+partSuffix), w.options.SegmentSize)
-		select {
-		case w.spares <- spare{file, err}:
-		case <-w.closing:
-			if file != nil {
-				file.Close()
-				w.options.Files.Remove(w.path(spareName + partSuffix))
-			}
-			return
-		}
-		select {
-		case <-w.wanted:
-		case <-w.closing:
-			return
-		}
-	}
-}
-
-// begin makes file the last segment.
-func (w *WAL) begin(file File, size int64) error {
-	s := &segment{file: file, size: size, end: headerSize}
-	s.cluster, s.node = w.options.Cluster, w.options.Node
-	if n := len(w.segments); n > 0 {
-		s.sequence = w.segments[n-1].sequence + 1
-	}
-	s.base, s.previous, s.salt, s.hard = w.state.last, w.state.chain, w.chance.Uint64(), w.state.hard
-	if n := len(w.state.configs); n > 0 {
-		s.configuration = w.state.configs[n-1]
-	}
-	b, err := s.header.encode()
-	if err != nil {
-		return err
-	}
-	s.name = segmentName(s.base.Index+1, s.sequence)
-	if _, err := file.WriteAt(b, 0); err != nil {
-		return fmt.Errorf("writing the header of %s: %w", s.name, err)
-	}
-	if err := file.Sync(); err != nil {
-		return fmt.Errorf("syncing %s: %w", s.name, err)
-	}
-	if err := w.options.Files.Rename(w.path(spareName+partSuffix), w.path(s.name)); err != nil {
-		return fmt.Errorf("naming %s: %w", s.name, err)
-	}
-	if err := w.options.Files.SyncDir(w.options.Dir); err != nil {
-		return fmt.Errorf("syncing the log's directory: %w", err)
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.segments = append(w.segments, s)
-	return nil
-}
-
-// roll makes room for a record of n bytes in a new segment.
-func (w *WAL) roll(n int) error {
-	prepared := <-w.spares
-	if prepared.err != nil {
-		return fmt.Errorf("preparing a segment: %w", prepared.err)
-	}
-	size := w.options.SegmentSize
-	if need := int64(headerSize + n); need > size {
-		if err := prepared.file.Truncate(need); err != nil {
-			return fmt.Errorf("making a segment of %d bytes: %w", need, err)
-		}
-		size = need
-	}
-	if err := w.begin(prepared.file, size); err != nil {
-		return err
-	}
-	w.wanted <- struct{}{}
-	return nil
-}
-
-// Append makes the writes durable as one record.
+// Append makes the writes durable as one record, with one write and one sync: when it returns nil all of them are, and
+// after a crash all of them are or none. The hard state is the last write's. A truncation counts after the writes before
+// it. The entries' data are kept, not copied, and must never change.
+//
+// ErrTooLarge, and writes that do not continue the log, are refused: nothing changes. Any other error poisons the log:
+// it may or may not hold the record, and Append and Mark fail from then on.
 func (w *WAL) Append(writes ...*raft.Write) error {
 	if len(writes) == 0 {
 		return nil
 	}
-	if err := w.err(); err != nil {
+	if err := w.enter(); err != nil {
 		return err
 	}
-	r, err := w.merge(writes)
-	if err != nil {
-		return err
-	}
-	if err := w.write(r, true); err != nil {
-		return w.poison(err)
-	}
-	return nil
-}
-
-// merge makes one record of several writes: the last hard state, the lowest truncation, and the entries that remain.
-func (w *WAL) merge(writes []*raft.Write) (*record, error) {
-	r := &record{hard: writes[len(writes)-1].HardState}
-	for _, write := range writes {
-		from := write.TruncateFrom
-		if from != 0 {
-			if len(r.entries) > 0 && from >= r.entries[0].ID.Index {
-				r.entries = r.entries[:from-r.entries[0].ID.Index]
-			} else {
-				r.entries = nil
-				if r.truncateFrom == 0 || from < r.truncateFrom {
-					r.truncateFrom = from
-				}
-			}
-		}
-		r.entries = append(r.entries, write.Entries...)
-	}
-	for i := range r.entries {
-		if len(r.entries[i].Data) > w.options.MaxEntry {
-			return nil, fmt.Errorf("%w: %d bytes, limit %d", ErrTooLarge, len(r.entries[i].Data), w.options.MaxEntry)
+	defer w.busy.Done()
+	r := w.merge(writes)
+	err := w.check(r)
+	if err == nil {
+		if err = w.write(r); err != nil {
+			err = w.poison(err)
 		}
 	}
-	last := w.state.last.Index
-	if r.truncateFrom != 0 && r.truncateFrom <= last {
-		last = r.truncateFrom - 1
-	}
-	if len(r.entries) > 0 {
-		r.first = r.entries[0].ID.Index
-		if r.first != last+1 {
-			return nil, fmt.Errorf("entries from %d do not follow the log's last entry %d", r.first, last)
-		}
-	}
-	return r, nil
-}
-
-// Mark writes an empty record without a sync: it proves that everything before it was durable.
-func (w *WAL) Mark() error {
-	if err := w.err(); err != nil {
-		return err
-	}
-	if err := w.write(&record{flags: flagMarker, hard: w.state.hard}, false); err != nil {
-		return w.poison(err)
-	}
-	return nil
-}
-
-func (w *WAL) write(r *record, sync bool) error {
-	n := sizeOf(r.entries)
-	s := w.segments[len(w.segments)-1]
-	if s.end+int64(n) > s.size {
-		if !sync {
-			return nil // a marker is not worth a new segment
-		}
-		if err := w.roll(n); err != nil {
-			return err
-		}
-		s = w.segments[len(w.segments)-1]
-	}
-	r.previous, r.number = w.state.chain, w.state.number+1
-	w.buffer = r.append(w.buffer[:0], s.salt)
-	if _, err := s.file.WriteAt(w.buffer, s.end); err != nil {
-		return fmt.Errorf("writing to %s at %d: %w", s.name, s.end, err)
-	}
-	if sync {
-		if err := s.file.Sync(); err != nil {
-			return fmt.Errorf("syncing %s: %w", s.name, err)
-		}
-	}
-	w.account(r, s, s.end, len(w.buffer), chain(r.previous, w.buffer))
-	s.end += int64(len(w.buffer))
-	if cap(w.buffer) > 4<<20 {
+	r.entries = nil
+	clear(w.batch)
+	w.batch = w.batch[:0]
+	if cap(w.buffer) > maxIdleBuffer {
 		w.buffer = nil
 	}
+	return err
+}
+
+// Mark writes an empty record that is not synced: once it reaches the disk, damage to the newest record is told from a
+// torn write. The appender calls it when it has been idle for a while; a second call without an Append does nothing.
+// An error poisons the log.
+func (w *WAL) Mark() error {
+	if err := w.enter(); err != nil {
+		return err
+	}
+	defer w.busy.Done()
+	if w.marked {
+		return nil
+	}
+	r := record{flags: flagMarker, previous: w.tip.chain, number: w.tip.number + 1, hard: w.tip.hard}
+	w.buffer = r.append(w.buffer[:0], w.active.seed)
+	if _, err := w.active.file.WriteAt(w.buffer, w.active.end); err != nil {
+		return w.poison(fmt.Errorf("writing the marker to %s at %d: %w", w.active.name, w.active.end, err))
+	}
+	w.marked = true
 	return nil
 }
 
-// account enters a durable record into the state and the index.
-func (w *WAL) account(r *record, s *segment, offset int64, length int, hash uint64) {
-	w.state.number, w.state.chain, w.state.hard = r.number, hash, r.hard
+// enter begins a call of the appender.
+func (w *WAL) enter() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if from := r.truncateFrom; from != 0 {
-		w.truncate(from)
+	if w.closed {
+		return ErrClosed
 	}
-	if len(r.entries) == 0 {
-		return
+	if w.failed != nil {
+		return w.failed
 	}
-	last := r.entries[len(r.entries)-1].ID
-	w.refs = append(w.refs, ref{r.entries[0].ID.Index, last.Index, s, offset, length})
-	w.state.last = last
-	for i := range r.entries {
-		e := &r.entries[i]
-		w.cached += len(e.Data) + entryHeader
-		if n := len(w.state.runs); n == 0 || w.state.runs[n-1].Term != e.ID.Term {
-			w.state.runs = append(w.state.runs, raft.TermRun{First: e.ID.Index, Term: e.ID.Term})
-		}
-		if e.Kind == raft.EntryConfiguration {
-			if c, err := raft.DecodeConfiguration(e.Data); err == nil {
-				w.state.configs = append(w.state.configs, raft.ConfigurationAt{Index: e.ID.Index, Configuration: c})
-			}
-		}
-	}
-	w.cache = append(w.cache, r.entries...)
-	drop := 0
-	for w.cached > w.options.CacheBytes && drop < len(w.cache)-1 {
-		w.cached -= len(w.cache[drop].Data) + entryHeader
-		drop++
-	}
-	if drop > 0 {
-		w.cache = slices.Delete(w.cache, 0, drop)
-	}
-}
-
-// truncate forgets entries from index on.
-func (w *WAL) truncate(from raft.Index) {
-	for n := len(w.refs); n > 0 && w.refs[n-1].last >= from; n = len(w.refs) {
-		if w.refs[n-1].first >= from {
-			w.refs = w.refs[:n-1]
-		} else {
-			w.refs[n-1].last = from - 1
-		}
-	}
-	for n := len(w.cache); n > 0 && w.cache[n-1].ID.Index >= from; n = len(w.cache) {
-		w.cached -= len(w.cache[n-1].Data) + entryHeader
-		w.cache = w.cache[:n-1]
-	}
-	for n := len(w.state.configs); n > 0 && w.state.configs[n-1].Index >= from; n = len(w.state.configs) {
-		w.state.configs = w.state.configs[:n-1]
-	}
-	for n := len(w.state.runs); n > 0 && w.state.runs[n-1].First >= from; n = len(w.state.runs) {
-		w.state.runs = w.state.runs[:n-1]
-	}
-	if w.state.last.Index >= from {
-		w.state.last = raft.EntryID{Term: w.term(from - 1), Index: from - 1}
-	}
-	w.last = nil
-}
-
-func (w *WAL) err() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.failed
+	w.busy.Add(1)
+	return nil
 }
 
 func (w *WAL) poison(err error) error {
@@ -391,26 +165,149 @@ func (w *WAL) poison(err error) error {
 	return w.failed
 }
 
-// Close gives the files back.
+// write makes a record durable that was checked.
+func (w *WAL) write(r *record) error {
+	n := r.size()
+	// Behind every record stays room for the marker that covers it.
+	if w.active.end+n+recordHeader > w.active.size {
+		if err := w.roll(n); err != nil {
+			return err
+		}
+	}
+	s := w.active
+	r.previous, r.number = w.tip.chain, w.tip.number+1
+	w.buffer = r.append(w.buffer[:0], s.seed)
+	if _, err := s.file.WriteAt(w.buffer, s.end); err != nil {
+		return fmt.Errorf("writing %d bytes to %s at %d: %w", n, s.name, s.end, err)
+	}
+	if err := s.file.Sync(); err != nil {
+		return fmt.Errorf("syncing %s: %w", s.name, err)
+	}
+	r.length = len(w.buffer)
+	w.mu.Lock()
+	err := w.index.add(r, s, s.end)
+	w.mu.Unlock()
+	w.tip = tip{r.number, chain(r.previous, w.buffer), r.hard}
+	s.end += n
+	w.marked = false
+	return err
+}
+
+// roll makes room for a record of n bytes in a new segment: the spare, or, if it is not ready or too small, one that is
+// made here and now. A log whose disk has no room for a spare goes on in small segments until there is no room for those.
+func (w *WAL) roll(n int64) error {
+	need := headerSize + n + recordHeader
+	if need <= w.options.SegmentSize && w.spare.take() {
+		if err := w.begin(w.options.SegmentSize, true); err != nil {
+			return fmt.Errorf("beginning a segment: %w", err)
+		}
+		w.spare.again()
+		return nil
+	}
+	size := max(need, min(FirstSegmentSize, w.options.SegmentSize))
+	if err := w.begin(size, false); err != nil {
+		return fmt.Errorf("making a segment of %d bytes: %w", size, err)
+	}
+	return nil
+}
+
+// begin makes a new last segment, out of the spare or of a new file. The order is what recovery relies on: the file has
+// its name only after its header is durable, and it takes records only after its name is. So a segment without a valid
+// header is damage, and no acknowledged record is in a file that a loss of power can take away.
+//
+// The file is closed while it is renamed, because Windows renames no open file.
+func (w *WAL) begin(size int64, fromSpare bool) error {
+	s := w.nextSegment(size)
+	header, err := s.encode()
+	if err != nil {
+		return err
+	}
+	from, flag := spareName, 0
+	if !fromSpare {
+		from, flag = nextPart, os.O_CREATE|os.O_TRUNC
+	}
+	file, err := w.options.Files.Open(w.path(from), flag)
+	if err != nil {
+		return err
+	}
+	if !fromSpare {
+		err = w.extend(file, size)
+	}
+	if err == nil {
+		_, err = file.WriteAt(header, 0)
+	}
+	if err == nil {
+		err = file.Sync()
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	if err := w.options.Files.Rename(w.path(from), w.path(s.name)); err != nil {
+		return err
+	}
+	if err := w.options.Files.SyncDir(w.options.Dir); err != nil {
+		return err
+	}
+	if s.file, err = w.options.Files.Open(w.path(s.name), 0); err != nil {
+		return err
+	}
+	w.active, w.marked = s, false
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.index.segments = append(w.index.segments, s)
+	return nil
+}
+
+// extend gives a new file its size. One that is made for a single large record is left empty: the record fills it.
+func (w *WAL) extend(file File, size int64) error {
+	if size > w.options.SegmentSize {
+		return file.Truncate(size)
+	}
+	return fill(file, 0, size, nil)
+}
+
+// nextSegment describes the segment after the active one, which continues the log as it is now.
+func (w *WAL) nextSegment(size int64) *segment {
+	s := &segment{size: size, end: headerSize}
+	s.cluster, s.node, s.tip = w.options.Cluster, w.options.Node, w.tip
+	if w.active != nil {
+		s.sequence = w.active.sequence + 1
+	}
+	// The salt depends on the number too, so that a log that is opened with one seed always has no salt twice.
+	s.salt = rand.New(rand.NewPCG(w.options.Seed, s.sequence)).Uint64()
+	s.seed = seedOf(s.salt)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s.base, s.configuration = w.index.last, w.index.configuration()
+	s.name = segmentName(s.base.Index+1, s.sequence)
+	return s
+}
+
+// Spare returns why there is no spare segment: nil if there is one or it is being made. The log tries again by itself
+// and works without, a little slower; but a disk that has no room for a spare will soon have none for the log.
+func (w *WAL) Spare() error { return w.spare.failure() }
+
+// Close waits for calls that are under way and gives the files back. The spare stays for the next Open. Close may be
+// called again; only the first call says what went wrong.
 func (w *WAL) Close() error {
 	w.mu.Lock()
-	if errors.Is(w.failed, ErrClosed) {
+	if w.closed {
 		w.mu.Unlock()
 		return nil
 	}
-	w.failed = ErrClosed
+	w.closed, w.loaded = true, nil
 	w.mu.Unlock()
-	close(w.closing)
-	w.group.Wait()
+
+	w.busy.Wait()
+	w.spare.stop()
+	w.removal.Lock()
+	defer w.removal.Unlock()
+	w.mu.Lock()
+	segments := w.index.segments // nobody changes it any more
+	w.mu.Unlock()
 	var errs []error
-	select {
-	case prepared := <-w.spares:
-		if prepared.file != nil {
-			errs = append(errs, prepared.file.Close(), w.options.Files.Remove(w.path(spareName+partSuffix)))
-		}
-	default:
-	}
-	for _, s := range w.segments {
+	for _, s := range segments {
+		s.readers.Wait()
 		errs = append(errs, s.file.Close())
 	}
 	return errors.Join(errs...)

@@ -1,0 +1,55 @@
+package wal
+
+import (
+	"fmt"
+
+	"github.com/rsqld/rsqld/raft"
+)
+
+// Compact deletes the segments that hold nothing after through, which must be committed and durably applied: what is
+// deleted is needed by nobody. The log then begins after the last entry of what was deleted, at through+1 or before. A
+// segment is kept somewhat longer if the log was truncated across the segment's end.
+//
+// An error leaves files behind that the next call removes. It does not poison the log.
+func (w *WAL) Compact(through raft.Index) error {
+	w.removal.Lock()
+	defer w.removal.Unlock()
+	w.mu.Lock()
+	if w.closed {
+		w.mu.Unlock()
+		return ErrClosed
+	}
+	old := w.index.compact(through)
+	if len(old) > 0 {
+		w.loaded = nil
+	}
+	w.mu.Unlock()
+	var failed error
+	for _, s := range old {
+		s.readers.Wait()
+		if err := s.file.Close(); err != nil && failed == nil {
+			failed = fmt.Errorf("closing %s: %w", s.name, err)
+		}
+	}
+	w.doomed = append(w.doomed, old...)
+	if err := w.remove(); err != nil {
+		return err
+	}
+	return failed
+}
+
+// remove deletes the doomed files. The directory is synced after each: of two deletions that were not synced, a loss of
+// power may undo either one.
+func (w *WAL) remove() error {
+	for len(w.doomed) > 0 && w.stuck == nil {
+		name := w.doomed[0].name
+		if err := w.options.Files.Remove(w.path(name)); err != nil {
+			return fmt.Errorf("deleting %s: %w", name, err)
+		}
+		w.doomed = w.doomed[1:]
+		if err := w.options.Files.SyncDir(w.options.Dir); err != nil {
+			w.stuck = fmt.Errorf("syncing the log's directory after deleting %s: %w; nothing more is deleted", name, err)
+		}
+	}
+	return w.stuck
+}

@@ -1,0 +1,220 @@
+package wal_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/rsqld/rsqld/raft"
+	"github.com/rsqld/rsqld/raft/wal"
+)
+
+// TestTornTail proves: a last record cut at any byte is dropped, and the log goes on from there.
+func TestTornTail(t *testing.T) {
+	files := newDisk(1)
+	w := create(t, files)
+	mustAppend(t, w, &raft.Write{HardState: raft.HardState{Term: 1}, Entries: []raft.Entry{entry(1, 1, 100)}})
+	segment := files.segments()[0]
+	before := slices.Clone(files.live[segment].live)
+	mustAppend(t, w, &raft.Write{HardState: raft.HardState{Term: 2, Vote: 9}, Entries: []raft.Entry{entry(2, 2, 100), entry(2, 3, 30)}})
+	whole := slices.Clone(files.live[segment].live)
+	closeLog(t, w)
+	begin, end := 0, len(whole)
+	for before[begin] == whole[begin] {
+		begin++
+	}
+	for whole[end-1] == 0 {
+		end--
+	}
+	for cut := begin; cut < end; cut++ {
+		content := slices.Clone(whole)
+		clear(content[cut:])
+		files.live[segment].live = content
+		w, r, err := wal.Open(options(files))
+		if err != nil {
+			t.Fatalf("cut at %d of %d: %v", cut-begin, end-begin, err)
+		}
+		if r.Log.Last.Index != 1 || r.HardState.Term != 1 {
+			t.Fatalf("cut at %d of %d: recovered %v and term %d", cut-begin, end-begin, r.Log.Last, r.HardState.Term)
+		}
+		mustAppend(t, w, &raft.Write{HardState: raft.HardState{Term: 3}, Entries: []raft.Entry{entry(3, 2, 10)}})
+		closeLog(t, w)
+		if w, r, err = wal.Open(options(files)); err != nil || r.Log.Last != (raft.EntryID{Term: 3, Index: 2}) {
+			t.Fatalf("after a cut at %d: recovered %v, %v", cut-begin, r.Log.Last, err)
+		}
+		closeLog(t, w)
+	}
+}
+
+// TestDamage proves: damage to what was durable is never a silent loss. Open names segment, offset and index.
+func TestDamage(t *testing.T) {
+	const entries, size = 1000, 64
+	files := newDisk(1)
+	w := create(t, files)
+	for i := raft.Index(1); i <= entries; i++ {
+		mustAppend(t, w, &raft.Write{HardState: raft.HardState{Term: 1}, Entries: []raft.Entry{entry(1, i, size)}})
+	}
+	if err := w.Mark(); err != nil {
+		t.Fatal(err)
+	}
+	closeLog(t, w)
+	place := func(index int) (segment string, offset int) {
+		mark := []byte(fmt.Sprintf("1/%d", index))
+		for _, name := range files.segments() {
+			if at := bytes.Index(files.live[name].live, append(mark, byte(index))); at >= 0 {
+				return name, at
+			}
+		}
+		t.Fatalf("entry %d is nowhere", index)
+		return "", 0
+	}
+	const header = 80 + 16
+	for _, c := range []struct {
+		what   string
+		index  int
+		damage func(b []byte, at int)
+	}{
+		{"a flipped bit of a payload", 500, func(b []byte, at int) { b[at+20] ^= 1 }},
+		{"a flipped bit of a length", 500, func(b []byte, at int) { b[at-header+4] ^= 8 }},
+		{"16 zeroed bytes", 500, func(b []byte, at int) { clear(b[at-16 : at]) }},
+		{"a zeroed sector", 500, func(b []byte, at int) { clear(b[at/sector*sector : at/sector*sector+sector]) }},
+		{"a lost write in the middle", 500, func(b []byte, at int) { clear(b[at-header : at-header+header+size]) }},
+		{"a flipped bit of the newest batch", entries, func(b []byte, at int) { b[at] ^= 1 }},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			name, at := place(c.index)
+			saved := slices.Clone(files.live[name].live)
+			defer func() { files.live[name].live = saved }()
+			c.damage(files.live[name].live, at)
+			_, _, err := wal.Open(options(files))
+			var corruption *wal.CorruptionError
+			if !errors.As(err, &corruption) {
+				t.Fatalf("open says %v, want a CorruptionError", err)
+			}
+			if corruption.Segment != filepath.Base(name) || int(corruption.First) > c.index || c.index-int(corruption.First) > 8 {
+				t.Errorf("it names %s from index %d, want %s and %d", corruption.Segment, corruption.First, filepath.Base(name), c.index)
+			}
+		})
+	}
+	t.Run("a header", func(t *testing.T) {
+		name := files.segments()[1]
+		files.live[name].live[20] ^= 1
+		defer func() { files.live[name].live[20] ^= 1 }()
+		if _, _, err := wal.Open(options(files)); err == nil {
+			t.Error("a damaged header was accepted")
+		}
+	})
+	t.Run("a missing segment", func(t *testing.T) {
+		name := files.segments()[1]
+		saved := files.live[name]
+		delete(files.live, name)
+		defer func() { files.live[name] = saved }()
+		if _, _, err := wal.Open(options(files)); err == nil {
+			t.Error("a missing segment was not noticed")
+		}
+	})
+}
+
+// TestRot proves: an entry that rots after the log was opened is an error when it is read, never wrong data.
+func TestRot(t *testing.T) {
+	files := newDisk(1)
+	w := create(t, files)
+	for i := raft.Index(1); i <= 100; i++ { // more than the cache holds
+		mustAppend(t, w, &raft.Write{HardState: raft.HardState{Term: 1}, Entries: []raft.Entry{entry(1, i, 100)}})
+	}
+	content := files.live[files.segments()[0]].live
+	content[bytes.Index(content, []byte("1/5"))+50] ^= 1
+	if _, err := w.Entries(4, 4, 1000); err != nil {
+		t.Errorf("entry 4 is whole and reading it says %v", err)
+	}
+	var corruption *wal.CorruptionError
+	if _, err := w.Entries(5, 5, 1000); !errors.As(err, &corruption) || corruption.First != 5 {
+		t.Errorf("reading a rotten entry says %v", err)
+	}
+	closeLog(t, w)
+}
+
+// FuzzOpen proves: no bytes in a segment make Open panic or hang.
+func FuzzOpen(f *testing.F) {
+	files := newDisk(1)
+	w := create(f, files)
+	mustAppend(f, w, &raft.Write{HardState: raft.HardState{Term: 1}, Entries: []raft.Entry{entry(1, 1, 30)}})
+	mustAppend(f, w, &raft.Write{HardState: raft.HardState{Term: 2}, TruncateFrom: 1, Entries: []raft.Entry{entry(2, 1, 3)}})
+	closeLog(f, w)
+	name := files.segments()[0]
+	whole := files.live[name].live
+	f.Add(4096, []byte{})
+	f.Add(4100, []byte{1, 2, 3})
+	f.Add(0, []byte("rsqldwal"))
+	f.Fuzz(func(t *testing.T, at int, b []byte) {
+		content := slices.Clone(whole)
+		if at < 0 || at > len(content) {
+			return
+		}
+		copy(content[at:], b)
+		files := newDisk(1)
+		files.live[name] = &inode{live: content, dirty: map[int]bool{}}
+		if w, _, err := wal.Open(options(files)); err == nil {
+			all(t, w)
+			closeLog(t, w)
+		}
+	})
+}
+
+// TestAnyByte proves: whichever byte of the file rots, Open finds it, or nothing is lost.
+func TestAnyByte(t *testing.T) {
+	files, m := newDisk(1), &model{}
+	w := create(t, files)
+	chance := rand.New(rand.NewPCG(1, 10))
+	for len(files.segments()) < 3 {
+		mustAppend(t, w, m.writes(t, chance)...)
+	}
+	if err := w.Mark(); err != nil {
+		t.Fatal(err)
+	}
+	closeLog(t, w)
+	for _, name := range files.segments() {
+		node := files.live[name]
+		for at := chance.IntN(13); at < len(node.live); at += 1 + chance.IntN(25) {
+			saved := slices.Clone(node.live)
+			end := len(saved) - 80 // without the marker, which may be lost
+			for ; saved[end+79] == 0; end-- {
+			}
+			node.live[at] ^= byte(1 + chance.IntN(255))
+			w, r, err := wal.Open(options(files))
+			if err == nil {
+				if at < end {
+					t.Errorf("byte %d of %s is wrong and nobody notices", at, name)
+				}
+				m.compare(t, w, &r)
+				closeLog(t, w)
+			} else if !errors.As(err, new(*wal.CorruptionError)) {
+				t.Fatalf("byte %d of %s: %v", at, name, err)
+			}
+			node.live = saved
+		}
+	}
+}
+
+// TestStoredSegment proves: the bytes of a segment that a client stored in an entry of the same segment are not taken for
+// records behind damage when the entry is torn.
+func TestStoredSegment(t *testing.T) {
+	files := newDisk(1)
+	w := create(t, files)
+	mustAppend(t, w, &raft.Write{HardState: raft.HardState{Term: 1}, Entries: []raft.Entry{entry(1, 1, 100)}})
+	name := files.segments()[0]
+	e := entry(1, 2, 0)
+	e.Data = slices.Clone(files.live[name].live[:6000]) // its records lie on multiples of 8 here too
+	mustAppend(t, w, &raft.Write{HardState: raft.HardState{Term: 1}, Entries: []raft.Entry{e}})
+	closeLog(t, w)
+	files.live[name].live[4096+200] ^= 1 // in the newest record, which no marker covers
+	w, r := open(t, files)
+	if r.Log.Last.Index != 1 || r.TornBytes == 0 {
+		t.Errorf("recovered %v, %d bytes torn", r.Log.Last, r.TornBytes)
+	}
+	closeLog(t, w)
+}
