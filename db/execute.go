@@ -67,7 +67,7 @@ func (e *execution) run(ctx context.Context) *Error {
 // lead runs the request on the leader: here, or over there.
 func (e *execution) lead(ctx context.Context, leader raft.ID, term raft.Term) *Error {
 	if leader == e.node.self.Node {
-		write, failed := e.classify(ctx)
+		write, failed := e.classifyLeading(ctx)
 		if failed != nil {
 			return failed
 		}
@@ -80,6 +80,19 @@ func (e *execution) lead(ctx context.Context, leader raft.ID, term raft.Term) *E
 	failed := call.run(ctx, leader)
 	e.last = call.last
 	return failed
+}
+
+// classifyLeading is classify on the leader, whose errors are final. A new leader holds entries of the last term that it
+// has not applied yet, with acknowledged tables in them: what does not prepare is looked at again once it has.
+func (e *execution) classifyLeading(ctx context.Context) (write bool, failed *Error) {
+	write, failed = e.classify(ctx)
+	if failed == nil || failed.Class != sqlpb.Class_CLASS_SQL {
+		return write, failed
+	}
+	if failed := e.node.catchUp(ctx); failed != nil {
+		return false, failed
+	}
+	return e.classify(ctx)
 }
 
 // surelyReads reports whether the request is known to change nothing.

@@ -47,6 +47,54 @@ func FuzzSession(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Cleanup(func() { conn.Close() })
+	addSeeds(f)
+	f.Fuzz(func(t *testing.T, script []byte) {
+		r := streamOf(t, conn)
+		r.play(script)
+		r.Close() // a read that it left would hold up the next one
+		other := streamOf(t, conn)
+		defer other.Close()
+		other.hello(good)
+		if other.next().GetWelcome() == nil {
+			t.Error("another session is not welcome")
+		}
+		other.execute(&sqlpb.Execute{}, "select 1")
+		if a := other.answer(); a.err != nil || len(a.rows) != 1 {
+			t.Errorf("another session answers %v, %v", a.rows, a.err)
+		}
+	})
+}
+
+// play sends hello and the frames of script, and waits until the session ends or answers a ping that follows them.
+func (r *raw) play(script []byte) {
+	for greet := true; greet || len(script) >= 2; greet = false {
+		frame := &sqlpb.ClientFrame{Frame: &sqlpb.ClientFrame_Hello{Hello: good}}
+		if !greet {
+			size := min(int(script[0])<<8|int(script[1]), len(script)-2)
+			frame, script = garbage(script[2:2+size]), script[2+size:]
+		}
+		if errors.Join(r.Send(frame), r.Flush()) != nil {
+			return // the session has ended
+		}
+	}
+	const last = 1<<63 + 12345
+	ended := r.Send(&sqlpb.ClientFrame{Frame: &sqlpb.ClientFrame_Ping{Ping: &sqlpb.Ping{Id: last}}})
+	ended = errors.Join(ended, r.Flush())
+	watch := time.AfterFunc(patience, func() {
+		r.Error("the session neither ends nor answers")
+		r.Close()
+	})
+	defer watch.Stop()
+	for pong := false; !pong && ended == nil; {
+		var frame sqlpb.ServerFrame
+		ended = r.Recv(&frame)
+		pong = frame.GetPong().GetId() == last
+	}
+}
+
+// addSeeds adds what clients send, and what they should not.
+func addSeeds(f *testing.F) {
+	f.Helper()
 	x := func(x *sqlpb.Execute) *sqlpb.ClientFrame {
 		return &sqlpb.ClientFrame{Frame: &sqlpb.ClientFrame_Execute{Execute: x}}
 	}
@@ -63,42 +111,4 @@ func FuzzSession(f *testing.F) {
 	f.Add(pack(f, control(1, "nodes"), control(2, "admit", "!", "!"), control(3, "remove", "1"), control(4, "token", "x", "y")))
 	f.Add(pack(f, control(1, "status"), &sqlpb.ClientFrame{Frame: &sqlpb.ClientFrame_Hello{Hello: &sqlpb.Hello{Version: 1, OnBehalf: &sqlpb.Principal{}}}}))
 	f.Add(pack(f, &sqlpb.ClientFrame{Frame: &sqlpb.ClientFrame_Ping{}}, &sqlpb.ClientFrame{Frame: &sqlpb.ClientFrame_Cancel{}}, &sqlpb.ClientFrame{}))
-	f.Fuzz(func(t *testing.T, script []byte) {
-		r := streamOf(t, conn)
-		defer r.Close()
-		for greet := true; greet || len(script) >= 2; greet = false {
-			frame := &sqlpb.ClientFrame{Frame: &sqlpb.ClientFrame_Hello{Hello: good}}
-			if !greet {
-				size := min(int(script[0])<<8|int(script[1]), len(script)-2)
-				frame, script = garbage(script[2:2+size]), script[2+size:]
-			}
-			if errors.Join(r.Send(frame), r.Flush()) != nil {
-				break // the session has ended
-			}
-		}
-		const last = 1<<63 + 12345
-		ended := r.Send(&sqlpb.ClientFrame{Frame: &sqlpb.ClientFrame_Ping{Ping: &sqlpb.Ping{Id: last}}})
-		ended = errors.Join(ended, r.Flush())
-		watch := time.AfterFunc(patience, func() {
-			t.Error("the session neither ends nor answers")
-			r.Close()
-		})
-		defer watch.Stop()
-		for pong := false; !pong && ended == nil; {
-			var frame sqlpb.ServerFrame
-			ended = r.Recv(&frame)
-			pong = frame.GetPong().GetId() == last
-		}
-		r.Close() // a read that it left would hold up the next one
-		other := streamOf(t, conn)
-		defer other.Close()
-		other.hello(good)
-		if other.next().GetWelcome() == nil {
-			t.Error("another session is not welcome")
-		}
-		other.execute(&sqlpb.Execute{}, "select 1")
-		if a := other.answer(); a.err != nil || len(a.rows) != 1 {
-			t.Errorf("another session answers %v, %v", a.rows, a.err)
-		}
-	})
 }

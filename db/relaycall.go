@@ -168,6 +168,10 @@ func (c *relayCall) refusal(ctx context.Context, e *sqlpb.Error) *Error {
 	case e.Class == sqlpb.Class_CLASS_CANCELLED && ctx.Err() != nil && !c.changes:
 		return ended(ctx) // the leader was told to cancel, and does not know why
 	}
-	return &Error{Class: e.Class, Retry: e.Retry, Code: e.Code, Extended: e.ExtendedCode,
+	retry := e.Retry
+	if c.passed && retry == sqlpb.Retry_RETRY_SAME {
+		retry = sqlpb.Retry_RETRY_NEVER // the client has a part of the answer: it must begin anew by itself
+	}
+	return &Error{Class: e.Class, Retry: retry, Code: e.Code, Extended: e.ExtendedCode,
 		Message: e.Message, Offset: e.Offset, SQL: e.Sql, statement: e.Statement}
 }

@@ -46,6 +46,38 @@ func (r *raw) ends(t *testing.T, class sqlpb.Class, says string) {
 	}
 }
 
+// violations are what no client of this version does.
+var violations = []struct {
+	name  string
+	hello *sqlpb.Hello // nil: the frame below is the first
+	send  func(*raw)
+	class sqlpb.Class
+	says  string
+}{
+	{"no hello", nil, func(r *raw) { r.execute(&sqlpb.Execute{}, "select 1") }, protocolClass, "must be hello"},
+	{"no version", &sqlpb.Hello{}, nil, protocolClass, "names no version"},
+	{"newer version", &sqlpb.Hello{Version: 7}, nil, protocolClass, "version 7 of the session protocol and this node version 1"},
+	{"short session id", &sqlpb.Hello{Version: 1, Session: []byte("short")}, nil, protocolClass, "16 bytes, not 5"},
+	{"unknown level", &sqlpb.Hello{Version: 1, Level: 9}, nil, protocolClass, "level 9"},
+	{"long name", &sqlpb.Hello{Version: 1, Client: strings.Repeat("x", 1000)}, nil, protocolClass, "1000 bytes"},
+	{"on behalf", &sqlpb.Hello{Version: 1, OnBehalf: &sqlpb.Principal{Name: "x", Role: sqlpb.Role_ROLE_ADMIN}}, nil,
+		sqlpb.Class_CLASS_DENIED, "only a member of the cluster"},
+	{"second hello", good, func(r *raw) { r.hello(good) }, protocolClass, "one hello"},
+	{"two at once", good, func(r *raw) {
+		r.execute(&sqlpb.Execute{}, endless)
+		r.execute(&sqlpb.Execute{}, "select 1")
+	}, protocolClass, "request 2 arrived while request 1 runs"},
+	{"request zero", good, func(r *raw) { r.send(&sqlpb.ClientFrame{Frame: &sqlpb.ClientFrame_Execute{Execute: &sqlpb.Execute{}}}) },
+		protocolClass, "id above zero"},
+	{"control zero", good, func(r *raw) {
+		r.send(&sqlpb.ClientFrame{Frame: &sqlpb.ClientFrame_Control{Control: &sqlpb.Control{Verb: "nodes"}}})
+	}, protocolClass, "id above zero"},
+	{"unknown frame", good, func(r *raw) { r.send(garbage([]byte{0xfa, 0x01, 0x00})) }, protocolClass, "does not know"},
+	{"empty frame", good, func(r *raw) { r.send(&sqlpb.ClientFrame{}) }, protocolClass, "does not know"},
+	{"no message", good, func(r *raw) { r.send(garbage(bytes.Repeat([]byte{0xff}, 100))) }, protocolClass, "reading a frame"},
+	{"no message first", nil, func(r *raw) { r.send(garbage([]byte("GET / HTTP/1.1\r\n"))) }, protocolClass, "reading the first frame"},
+}
+
 // A client that breaks the protocol hears what it did wrong, and its session ends. Another session on the same
 // connection does not notice.
 func TestProtocolViolations(t *testing.T) {
@@ -60,36 +92,7 @@ func TestProtocolViolations(t *testing.T) {
 	healthy := streamOf(t, conn)
 	healthy.hello(&sqlpb.Hello{Version: 1})
 	welcome := healthy.next().GetWelcome()
-	for _, test := range []struct {
-		name  string
-		hello *sqlpb.Hello // nil: the frame below is the first
-		send  func(*raw)
-		class sqlpb.Class
-		says  string
-	}{
-		{"no hello", nil, func(r *raw) { r.execute(&sqlpb.Execute{}, "select 1") }, protocolClass, "must be hello"},
-		{"no version", &sqlpb.Hello{}, nil, protocolClass, "names no version"},
-		{"newer version", &sqlpb.Hello{Version: 7}, nil, protocolClass, "version 7 of the session protocol and this node version 1"},
-		{"short session id", &sqlpb.Hello{Version: 1, Session: []byte("short")}, nil, protocolClass, "16 bytes, not 5"},
-		{"unknown level", &sqlpb.Hello{Version: 1, Level: 9}, nil, protocolClass, "level 9"},
-		{"long name", &sqlpb.Hello{Version: 1, Client: strings.Repeat("x", 1000)}, nil, protocolClass, "1000 bytes"},
-		{"on behalf", &sqlpb.Hello{Version: 1, OnBehalf: &sqlpb.Principal{Name: "x", Role: sqlpb.Role_ROLE_ADMIN}}, nil,
-			sqlpb.Class_CLASS_DENIED, "only a member of the cluster"},
-		{"second hello", good, func(r *raw) { r.hello(good) }, protocolClass, "one hello"},
-		{"two at once", good, func(r *raw) {
-			r.execute(&sqlpb.Execute{}, endless)
-			r.execute(&sqlpb.Execute{}, "select 1")
-		}, protocolClass, "request 2 arrived while request 1 runs"},
-		{"request zero", good, func(r *raw) { r.send(&sqlpb.ClientFrame{Frame: &sqlpb.ClientFrame_Execute{Execute: &sqlpb.Execute{}}}) },
-			protocolClass, "id above zero"},
-		{"control zero", good, func(r *raw) {
-			r.send(&sqlpb.ClientFrame{Frame: &sqlpb.ClientFrame_Control{Control: &sqlpb.Control{Verb: "nodes"}}})
-		}, protocolClass, "id above zero"},
-		{"unknown frame", good, func(r *raw) { r.send(garbage([]byte{0xfa, 0x01, 0x00})) }, protocolClass, "does not know"},
-		{"empty frame", good, func(r *raw) { r.send(&sqlpb.ClientFrame{}) }, protocolClass, "does not know"},
-		{"no message", good, func(r *raw) { r.send(garbage(bytes.Repeat([]byte{0xff}, 100))) }, protocolClass, "reading a frame"},
-		{"no message first", nil, func(r *raw) { r.send(garbage([]byte("GET / HTTP/1.1\r\n"))) }, protocolClass, "reading the first frame"},
-	} {
+	for _, test := range violations {
 		t.Run(test.name, func(t *testing.T) {
 			r := streamOf(t, conn)
 			if test.hello != nil {

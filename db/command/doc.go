@@ -16,6 +16,9 @@
 // *VersionError: this node must stop before that entry, because executing what it understands of it would diverge.
 // Unknown fields of a known version are ignored.
 //
+// A [Decoder] does what Decode does, without an allocation for nearly every command: the engine decodes each entry of the
+// log by one.
+//
 // # What it does not do
 //
 // It does not execute, classify or order anything, and it does not compare times: the engine does.

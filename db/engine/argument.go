@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/rsqld/rsqld/db/command/commandpb"
 )
@@ -20,27 +21,30 @@ type Parameter struct {
 // arguments hands out the arguments of one text.
 type arguments struct {
 	named map[string]*commandpb.Value
-	// positional are those not handed out yet, of which there were given.
-	positional []*commandpb.Value
+	// positional are those not handed out yet, of which there were given. They have no names.
+	positional []*commandpb.Argument
 	given      int
 }
 
 // newArguments sorts arguments into positional and named ones. Of two with one name the last counts.
 func newArguments(args []*commandpb.Argument) arguments {
-	var a arguments
-	for _, arg := range args {
-		if arg.GetName() == "" {
-			a.positional = append(a.positional, arg.GetValue())
+	first := slices.IndexFunc(args, isNamed)
+	if first < 0 {
+		return arguments{positional: args, given: len(args)}
+	}
+	a := arguments{named: make(map[string]*commandpb.Value), positional: slices.Clone(args[:first])}
+	for _, arg := range args[first:] {
+		if !isNamed(arg) {
+			a.positional = append(a.positional, arg)
 			continue
-		}
-		if a.named == nil {
-			a.named = make(map[string]*commandpb.Value)
 		}
 		a.named[arg.Name] = arg.Value
 	}
 	a.given = len(a.positional)
 	return a
 }
+
+func isNamed(arg *commandpb.Argument) bool { return arg.GetName() != "" }
 
 // take calls bind for each parameter of the next statement with its number from 1.
 func (a *arguments) take(parameters []Parameter, bind func(number int, v *commandpb.Value) error) error {
@@ -60,7 +64,7 @@ func (a *arguments) take(parameters []Parameter, bind func(number int, v *comman
 	for i, p := range parameters {
 		value, named := a.named[p.Name]
 		if p.Name == "" || !named {
-			value, a.positional = a.positional[0], a.positional[1:]
+			value, a.positional = a.positional[0].GetValue(), a.positional[1:]
 		}
 		if err := bind(i+1, value); err != nil {
 			return err

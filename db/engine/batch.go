@@ -28,7 +28,7 @@ type batch struct {
 // are those of the entries that are committed.
 func (w *writer) applyBatch(entries []decodedEntry) (*batch, error) {
 	committed := w.state
-	b := &batch{writer: w}
+	b := &batch{writer: w, results: make([]raft.Result, 0, len(entries)), chain: make([]Chain, 0, len(entries))}
 	if err := w.begin(); err != nil {
 		return b, fmt.Errorf("beginning a batch: %w", err)
 	}

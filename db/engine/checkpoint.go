@@ -57,17 +57,17 @@ func (c *checkpointer) afterBatch(w *writer) {
 	if c.running.Load() || c.tail.Load() {
 		return
 	}
+	const step = checkpointBytes / frameBytes
+	if w.frames < step {
+		c.next = step // the log was begun anew
+		return
+	}
 	frames, inDatabase, err := w.conn.WALCheckpoint(checkpointNoop)
 	if err != nil {
 		c.report(fmt.Errorf("looking at the write-ahead log: %w", err))
 		return
 	}
-	const step = checkpointBytes / frameBytes
-	left := frames - inDatabase
-	if frames < step {
-		c.next = step // the log was begun anew
-	}
-	if left < step || frames < c.next && !c.moved.Load() {
+	if left := frames - inDatabase; left < step || frames < c.next && !c.moved.Load() {
 		return
 	}
 	c.next = frames + step

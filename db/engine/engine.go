@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rsqld/rsqld/db/command"
 	"github.com/rsqld/rsqld/db/sqlite"
 	"github.com/rsqld/rsqld/raft"
 )
@@ -43,8 +44,11 @@ type Engine struct {
 	generation generation
 	log        *slog.Logger
 
-	// applying is held by Apply, Base and Close; it guards writer and history's writing side.
+	// applying is held by Apply, Base and Close; it guards writer, decoded, commands and history's writing side.
 	applying sync.Mutex
+	// decoded are the entries of the running Apply, and commands holds what they say. Both are memory used again.
+	decoded  []decodedEntry
+	commands command.Decoder
 	// writer is nil after an error of the environment and after Close; Apply and Base open it again.
 	writer *writer
 	// committed is the state as of the newest commit.
@@ -140,7 +144,8 @@ func (e *Engine) Apply(entries []raft.Entry) ([]raft.Result, error) {
 	if err := e.reopen(); err != nil {
 		return results, err
 	}
-	decoded, stop := decodeEntries(e.committed.Load().base.Applied.Index, entries)
+	decoded, stop := e.decodeEntries(e.committed.Load().base.Applied.Index, entries)
+	defer e.forgetEntries()
 	for len(results) < len(decoded) {
 		e.checkpointer.beforeBatch(e.writer)
 		b, err := e.writer.applyBatch(decoded[len(results):])

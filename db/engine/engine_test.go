@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -359,6 +360,43 @@ func checkSplit(t *testing.T, e *Engine, sql string, args []*commandpb.Argument,
 	}
 	if strings.Contains(want, "argument") {
 		t.Errorf("%q: split, the statements take %q, whole it fails: %s", sql, values, want)
+	}
+}
+
+// What Apply returned and wrote does not depend on the entries any more, nor on what is applied next: the memory of both
+// is used again.
+func TestApplyKeepsNothingOfTheEntries(t *testing.T) {
+	e := openEngine(t, Config{})
+	l := newLog(t)
+	l.must(e, "create table t(id integer primary key, a text unique)")
+	for i := range 3 {
+		l.statement("insert into t values(?, ?) returning a", integer(int64(i)), text(fmt.Sprint("value ", i)))
+	}
+	l.statement("insert into t values(?, ?) returning a", integer(7), text("value 1"))
+	l.statement("insert into missing values(?)", text("x"))
+	results := l.apply(e)
+	shown := func() string {
+		var s strings.Builder
+		for _, r := range results {
+			fmt.Fprintf(&s, "%d %v %q %+v\n", r.Index, r.Err, r.SQL, r.Statements)
+		}
+		return s.String()
+	}
+	before := shown()
+	for _, entry := range l.entries {
+		for i := range entry.Data {
+			entry.Data[i] = 'X'
+		}
+	}
+	for range len(results) {
+		l.statement("insert into t values(?, ?) returning a", integer(99), text("another"))
+	}
+	l.apply(e)
+	if after := shown(); after != before {
+		t.Errorf("the results became\n%s\nand were\n%s", after, before)
+	}
+	if got, want := rowsOf(t, e, "select * from t"), "0|value 0 1|value 1 2|value 2 99|another"; got != want {
+		t.Errorf("the rows are %s, want %s", got, want)
 	}
 }
 

@@ -17,15 +17,20 @@ type decodedEntry struct {
 	configuration raft.Configuration
 }
 
+// maxKeptEntries is for how many entries memory is kept between two calls of Apply.
+const maxKeptEntries = 4096
+
 // decodeEntries decodes the entries after the one applied last. With an error the entries returned are those before the
-// one that cannot be executed by this program: they may be applied, and nothing after them.
-func decodeEntries(applied raft.Index, entries []raft.Entry) ([]decodedEntry, error) {
-	decoded := make([]decodedEntry, 0, len(entries))
+// one that cannot be executed by this program: they may be applied, and nothing after them. The caller calls
+// forgetEntries when they are.
+func (e *Engine) decodeEntries(applied raft.Index, entries []raft.Entry) ([]decodedEntry, error) {
+	decoded := e.decoded[:0]
+	defer func() { e.decoded = decoded }()
 	for i, entry := range entries {
 		if want := applied + 1 + raft.Index(i); entry.ID.Index != want {
 			return decoded, fmt.Errorf("entry %v cannot be applied: the next index is %d", entry.ID, want)
 		}
-		d, err := decodeEntry(entry)
+		d, err := decodeEntry(&e.commands, entry)
 		if err != nil {
 			return decoded, fmt.Errorf("entry %v cannot be applied and nothing after it: %w", entry.ID, err)
 		}
@@ -34,14 +39,23 @@ func decodeEntries(applied raft.Index, entries []raft.Entry) ([]decodedEntry, er
 	return decoded, nil
 }
 
-func decodeEntry(entry raft.Entry) (d decodedEntry, err error) {
+// forgetEntries ends the use of the entries decoded last, whose memory the next ones get.
+func (e *Engine) forgetEntries() {
+	e.commands.Reset()
+	clear(e.decoded)
+	if cap(e.decoded) > maxKeptEntries {
+		e.decoded = nil
+	}
+}
+
+func decodeEntry(commands *command.Decoder, entry raft.Entry) (d decodedEntry, err error) {
 	d.Entry = entry
 	switch entry.Kind {
 	case raft.EntryNoop:
 	case raft.EntryConfiguration:
 		d.configuration, err = raft.DecodeConfiguration(entry.Data)
 	case raft.EntryCommand:
-		d.command, err = command.Decode(entry.Data)
+		d.command, err = commands.Decode(entry.Data)
 	default:
 		err = fmt.Errorf("this program does not know the kind %v: upgrade this node", entry.Kind)
 	}
@@ -54,7 +68,7 @@ var errMissingError = errors.New("SQLite rolled the transaction back without an 
 // command executes one command under its savepoint.
 func (w *writer) command(index raft.Index, c *commandpb.Command) (*Result, error) {
 	// The savepoint makes FTS5 write what it has gathered in the entries before: that must not count as this entry's.
-	if err := execInternal(w.conn, "SAVEPOINT _rsqld_entry"); err != nil {
+	if err := once(w.own.savepoint); err != nil {
 		return nil, err
 	}
 	w.state.time = max(w.state.time, c.Time)
@@ -73,7 +87,7 @@ func (w *writer) command(index raft.Index, c *commandpb.Command) (*Result, error
 		return nil, err
 	}
 	if r.Err != nil {
-		r.Statements, r.Node = nil, 0
+		r.Statements, r.first, r.Node = nil, [1]StatementResult{}, 0
 		r.Code, r.Extended = codes(r.Err)
 		before.time = w.state.time
 		w.state = before
@@ -165,7 +179,7 @@ func (w *writer) endEntry(r *Result) error {
 			return err
 		}
 	}
-	if err := execInternal(w.conn, "RELEASE _rsqld_entry"); err != nil {
+	if err := once(w.own.release); err != nil {
 		return err
 	}
 	if w.left.deferred {

@@ -23,6 +23,15 @@ type Result struct {
 	Statements []StatementResult
 	// Node is the node id that UseToken gave, which is the same for every use by one public key.
 	Node raft.ID
+	// first is the memory of Statements if there is one, as in most entries.
+	first [1]StatementResult
+}
+
+func (r *Result) add(s StatementResult) {
+	if r.Statements == nil {
+		r.Statements = r.first[:0]
+	}
+	r.Statements = append(r.Statements, s)
 }
 
 // StatementResult is what one statement of a script came to.

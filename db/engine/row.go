@@ -29,12 +29,24 @@ func appendRow(dst []byte, stmt *sqlite.Stmt, columns int) []byte {
 
 // bind binds the arguments that a statement takes.
 func bind(stmt *sqlite.Stmt, args *arguments) error {
-	return args.take(parameters(stmt), func(number int, v *commandpb.Value) error {
+	bindOne := func(number int, v *commandpb.Value) error {
 		if err := bindValue(stmt, number, v); err != nil {
 			return fmt.Errorf("binding argument %d: %w", number, err)
 		}
 		return nil
-	})
+	}
+	count := stmt.ParamCount()
+	if args.named != nil || count > len(args.positional) {
+		return args.take(parameters(stmt), bindOne)
+	}
+	// Without names take would do the same, and list the parameters for it.
+	for i := range count {
+		if err := bindOne(i+1, args.positional[i].GetValue()); err != nil {
+			return err
+		}
+	}
+	args.positional = args.positional[count:]
+	return nil
 }
 
 func bindValue(stmt *sqlite.Stmt, number int, v *commandpb.Value) error {

@@ -82,7 +82,7 @@ func (x *scriptRun) run(stmt *sqlite.Stmt) error {
 		r.RowsAffected = x.conn.Changes()
 	}
 	r.LastInsertID = x.conn.LastInsertRowID()
-	x.result.Statements = append(x.result.Statements, r)
+	x.result.add(r)
 	return x.inspect()
 }
 

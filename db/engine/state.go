@@ -137,29 +137,6 @@ func (s *state) loadTokens(conn *sqlite.Conn) error {
 	})
 }
 
-// storeMeta writes what moved with a batch.
-func (s *state) storeMeta(conn *sqlite.Conn) error {
-	var configuration []byte
-	if s.base.ConfigurationIndex != 0 {
-		var err error
-		if configuration, err = s.base.Configuration.AppendBinary(nil); err != nil {
-			return fmt.Errorf("encoding the configuration: %w", err)
-		}
-	}
-	const sql = `UPDATE _rsqld_meta SET cluster = ?, applied_index = ?, applied_term = ?, entry_time = ?,
-		configuration_index = ?, configuration = ?, chain = ?`
-	return execInternal(conn, sql, s.cluster[:], int64(s.base.Applied.Index), int64(s.base.Applied.Term), s.time,
-		int64(s.base.ConfigurationIndex), notNil(configuration), int64(s.chain.Hash))
-}
-
-// notNil makes a missing blob an empty one.
-func notNil(b []byte) []byte {
-	if b == nil {
-		return []byte{}
-	}
-	return b
-}
-
 // cloneMembers keeps a caller from changing what others read.
 func cloneMembers(members []Member) []Member {
 	list := slices.Clone(members)

@@ -129,7 +129,7 @@ func (w *writer) setMember(s *commandpb.SetMember) error {
 
 func (w *writer) insertMember(id raft.ID, m *commandpb.Member) error {
 	return execInternal(w.conn, "INSERT INTO _rsqld_members VALUES (?, ?, ?, ?, ?, 0)",
-		int64(id), m.Name, m.Address, m.Learner, notNil(m.PublicKey))
+		int64(id), m.Name, m.Address, m.Learner, m.PublicKey)
 }
 
 func (w *writer) updateMember(id raft.ID, m *commandpb.Member) error {

@@ -15,10 +15,13 @@ type writer struct {
 	clock *sqlite.Clock
 	meter meter
 	users *preparer
+	own   ownStatements
 	// state is that of the open transaction; outside of one it is what was committed.
 	state state
 	// changed says that the open transaction wrote the internal tables beyond _rsqld_meta.
 	changed bool
+	// frames is how long the write-ahead log was at the newest commit.
+	frames int
 	// left is what the entry that is executed leaves in the connection.
 	left leftovers
 	// sequence is how a full AUTOINCREMENT table is told from a full disk.
@@ -63,8 +66,12 @@ func (w *writer) prepare(isNew bool) error {
 	w.conn.SetUpdateHook(func(u sqlite.Update) {
 		w.meter.changed(u)
 	})
+	w.conn.SetCommitHook(func(frames int) { w.frames = frames })
 	w.users = newPreparer(w.conn, roleWriter, func() settings { return w.state.limits })
-	return w.forgetSchema()
+	if err := w.forgetSchema(); err != nil {
+		return err
+	}
+	return w.own.prepare(w.conn)
 }
 
 // load reads the state and makes the connection follow the settings in it. It must be called outside a transaction,
@@ -95,15 +102,15 @@ func (w *writer) forgetSchema() error {
 }
 
 // begin opens the transaction of a batch.
-func (w *writer) begin() error { return execInternal(w.conn, "BEGIN IMMEDIATE") }
+func (w *writer) begin() error { return once(w.own.begin) }
 
 // commit ends the transaction of a batch: how far it came is written in it. An error leaves open whether the batch is
 // durable; the writer must be opened again to know.
 func (w *writer) commit() error {
-	if err := w.state.storeMeta(w.conn); err != nil {
+	if err := w.own.meta.store(&w.state); err != nil {
 		return fmt.Errorf("writing how far the batch came: %w", err)
 	}
-	if err := execInternal(w.conn, "COMMIT"); err != nil {
+	if err := once(w.own.commit); err != nil {
 		return fmt.Errorf("committing the batch: %w", err)
 	}
 	if w.changed {

@@ -12,28 +12,32 @@ type cacheKey struct {
 	sql      string
 }
 
-// A cache holds the idle prepared statements of one connection. A statement in use is not in it; when two of the same
-// key are released, the second is freed.
+// A cache holds the prepared statements of one connection that may be used again. One in use keeps its place under its
+// key, so that taking it and giving it back cost one look into the map; when two of the same key are released, the
+// second is freed.
 type cache struct {
-	size int
-	idle map[cacheKey]*Stmt
-	ring Stmt // ring.next is the most, ring.prev the least recently used
+	size int // of the ring
+	kept map[cacheKey]*Stmt
+	// ring links the idle statements: ring.next is the most, ring.prev the least recently used. A statement in use has
+	// no neighbours.
+	ring Stmt
+	idle int
 }
 
 func newCache(size int) *cache {
-	k := &cache{size: size, idle: make(map[cacheKey]*Stmt)}
+	k := &cache{size: size, kept: make(map[cacheKey]*Stmt)}
 	k.ring.prev, k.ring.next = &k.ring, &k.ring
 	return k
 }
 
-// take removes and returns the statement for key, nil if there is none. One compiled against another schema than
-// stamp is freed: running it would cost two steps that a fresh one does not take.
+// take returns the idle statement for key, nil if there is none. One compiled against another schema than stamp is
+// freed: running it would cost two steps that a fresh one does not take.
 func (k *cache) take(key cacheKey, stamp schemaStamp) *Stmt {
-	s := k.idle[key]
-	if s == nil {
+	s := k.kept[key]
+	if s == nil || s.next == nil {
 		return nil
 	}
-	k.remove(s)
+	k.unlink(s)
 	if s.stamp != stamp {
 		s.finalize()
 		return nil
@@ -41,32 +45,46 @@ func (k *cache) take(key cacheKey, stamp schemaStamp) *Stmt {
 	return s
 }
 
-// put adds s and returns the statement to free in its stead, nil if none.
+// put makes s idle and returns the statement to free in its stead, nil if none.
 func (k *cache) put(s *Stmt) *Stmt {
-	if k.idle[s.key] != nil {
-		return s
+	if s.next != nil {
+		return nil // released before
 	}
-	k.idle[s.key] = s
+	if !s.kept {
+		if k.kept[s.key] != nil {
+			return s
+		}
+		k.kept[s.key], s.kept = s, true
+	}
 	s.prev, s.next = &k.ring, k.ring.next
 	s.prev.next, s.next.prev = s, s
-	if len(k.idle) <= k.size {
+	if k.idle++; k.idle <= k.size {
 		return nil
 	}
-	oldest := k.ring.prev
-	k.remove(oldest)
-	return oldest
+	return k.ring.prev
 }
 
-func (k *cache) remove(s *Stmt) {
-	delete(k.idle, s.key)
+// unlink takes s out of the idle ones.
+func (k *cache) unlink(s *Stmt) {
 	s.prev.next, s.next.prev = s.next, s.prev
 	s.prev, s.next = nil, nil
+	k.idle--
+}
+
+// forget removes a statement that is finalized.
+func (k *cache) forget(s *Stmt) {
+	if s.next != nil {
+		k.unlink(s)
+	}
+	if s.kept {
+		delete(k.kept, s.key)
+		s.kept = false
+	}
 }
 
 // ClearCache frees every idle statement.
 func (c *Conn) ClearCache() {
-	for _, s := range c.cache.idle {
-		c.cache.remove(s)
-		s.finalize()
+	for c.cache.ring.next != &c.cache.ring {
+		c.cache.ring.next.finalize()
 	}
 }

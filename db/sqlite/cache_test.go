@@ -90,7 +90,7 @@ func TestCacheEvicts(t *testing.T) {
 		t.Error("a very long text was kept")
 	}
 	c.ClearCache()
-	if len(c.statements) != 0 || len(c.cache.idle) != 0 {
+	if len(c.statements) != 0 || len(c.cache.kept) != 0 {
 		t.Errorf("%d statements after ClearCache, want 0", len(c.statements))
 	}
 }

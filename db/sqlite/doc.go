@@ -31,6 +31,7 @@
 // On Linux and macOS every connection uses SQLite's unix-excl VFS: locks and wal-index live in process memory, there
 // is no -shm file, and another process that opens the file is told that it is locked. Elsewhere the default VFS is
 // used, and only the lock of the data directory keeps other processes out.
+// A writer's log goes to the disk by one write a commit, see walFile.
 // Nothing else in the process may open and close the database file while a connection is open: closing any descriptor
 // of a file drops the process's locks on it.
 //

@@ -16,9 +16,11 @@ const defaultProgressSteps = 1000
 type hooks struct {
 	update   func(Update)
 	progress func() bool
+	commit   func(frames int)
 
 	updateCallback   func(tls *libc.TLS, arg uintptr, op int32, db, table uintptr, rowid int64)
 	progressCallback func(tls *libc.TLS, arg uintptr) int32
+	commitCallback   func(tls *libc.TLS, arg, db, name uintptr, frames int32) int32
 }
 
 // installHooks makes the callbacks. The progress callback is always there: it is what delivers an interrupt that
@@ -32,6 +34,10 @@ func (c *Conn) installHooks() {
 			return 1
 		}
 		return 0
+	}
+	c.hooks.commitCallback = func(_ *libc.TLS, _, _, _ uintptr, frames int32) int32 {
+		c.hooks.commit(int(frames))
+		return lib.SQLITE_OK
 	}
 	c.setProgress(defaultProgressSteps)
 }
@@ -65,6 +71,21 @@ func (c *Conn) SetUpdateHook(hook func(Update)) {
 		return
 	}
 	lib.Xsqlite3_update_hook(c.tls, c.db, pointer(c.hooks.updateCallback), 0)
+}
+
+// SetCommitHook sets the function that is called after each commit of this connection that wrote to the WAL, with the
+// number of frames in it (https://sqlite.org/c3ref/wal_hook.html); nil removes it. PRAGMA wal_autocheckpoint and this
+// hook replace each other. It must not use the connection and must not panic.
+func (c *Conn) SetCommitHook(hook func(frames int)) {
+	if c.db == 0 {
+		return
+	}
+	c.hooks.commit = hook
+	if hook == nil {
+		lib.Xsqlite3_wal_hook(c.tls, c.db, 0, 0)
+		return
+	}
+	lib.Xsqlite3_wal_hook(c.tls, c.db, pointer(c.hooks.commitCallback), 0)
 }
 
 // SetProgress sets the function that is called after about every n steps of a statement's program; when it returns

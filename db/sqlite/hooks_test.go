@@ -29,6 +29,31 @@ func TestUpdateHook(t *testing.T) {
 	}
 }
 
+// The commit hook tells how long the log is after each commit that wrote to it, also when it was begun anew, and no more
+// once it is removed.
+func TestCommitHook(t *testing.T) {
+	c := mustOpen(t, tempFile(t), WriterOptions(NewClock()))
+	mustExec(t, c, "CREATE TABLE t(a)")
+	var got []int
+	c.SetCommitHook(func(frames int) { got = append(got, frames) })
+	mustExec(t, c, "INSERT INTO t VALUES (1); SELECT * FROM t; BEGIN; INSERT INTO t VALUES (2); ROLLBACK; UPDATE t SET a = 3")
+	if len(got) != 2 || got[1] != got[0]+1 {
+		t.Fatalf("after two commits of one page each: %v", got)
+	}
+	if log, _, err := c.WALCheckpoint(-1); err != nil || log != got[1] { // only looks
+		t.Errorf("the hook said %d frames, the log has %d, %v", got[1], log, err)
+	}
+	mustExec(t, c, "PRAGMA wal_checkpoint(PASSIVE); INSERT INTO t VALUES (4)")
+	if len(got) != 3 || got[2] != 1 {
+		t.Errorf("after a commit in a log begun anew: %v", got)
+	}
+	c.SetCommitHook(nil)
+	mustExec(t, c, "INSERT INTO t VALUES (5)")
+	if len(got) != 3 {
+		t.Errorf("a removed hook was called: %v", got)
+	}
+}
+
 const endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
 
 // A progress callback ends an endless statement, after a number of calls that is the same each time.

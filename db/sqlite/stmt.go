@@ -21,6 +21,7 @@ type Stmt struct {
 	key        cacheKey
 	tail       string
 	stamp      schemaStamp
+	kept       bool  // the cache has it under its key
 	prev, next *Stmt // neighbours among the idle statements; nil while in use
 }
 
@@ -119,6 +120,7 @@ func (s *Stmt) Finalize() error {
 
 // finalize frees the statement whatever state it is in.
 func (s *Stmt) finalize() {
+	s.c.cache.forget(s)
 	lib.Xsqlite3_finalize(s.c.tls, s.handle)
 	s.handle = 0
 	delete(s.c.statements, s)

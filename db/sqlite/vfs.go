@@ -102,12 +102,17 @@ func (v *vfs) fill() {
 	v.keep = append(v.keep, millis, days)
 }
 
-// open forwards to the base VFS, by the base's own pointer.
+// open forwards to the base VFS, by the base's own pointer. The log of a writer is held frame by frame, see walFile.
 func (v *vfs) open(tls *libc.TLS, _, name, file uintptr, flags int32, outFlags uintptr) int32 {
+	open := v.openBase
 	if v.fault != nil {
-		return v.openFaulty(tls, name, file, flags, outFlags)
+		open = v.openFaulty
 	}
-	return v.openBase(tls, name, file, flags, outFlags)
+	rc := open(tls, name, file, flags, outFlags)
+	if rc == lib.SQLITE_OK && v.clock != nil && flags&lib.SQLITE_OPEN_WAL != 0 {
+		holdFrames(tls, file)
+	}
+	return rc
 }
 
 func (v *vfs) openBase(tls *libc.TLS, name, file uintptr, flags int32, outFlags uintptr) int32 {

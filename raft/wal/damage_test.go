@@ -43,8 +43,8 @@ func TestTornTail(t *testing.T) {
 		}
 		mustAppend(t, w, &raft.Write{HardState: raft.HardState{Term: 3}, Entries: []raft.Entry{entry(3, 2, 10)}})
 		closeLog(t, w)
-		if w, r, err = wal.Open(options(files)); err != nil || r.Log.Last != (raft.EntryID{Term: 3, Index: 2}) {
-			t.Fatalf("after a cut at %d: recovered %v, %v", cut-begin, r.Log.Last, err)
+		if w, r, err = wal.Open(options(files)); err != nil || r.Log.Last != (raft.EntryID{Term: 3, Index: 2}) || r.TornBytes != 0 {
+			t.Fatalf("after a cut at %d: recovered %v, %d bytes torn, %v", cut-begin, r.Log.Last, r.TornBytes, err)
 		}
 		closeLog(t, w)
 	}
@@ -100,6 +100,25 @@ func TestDamage(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestDamagedSegments proves: a damaged header, a file that was cut and a missing segment are never overlooked.
+func TestDamagedSegments(t *testing.T) {
+	files := newDisk(1)
+	w := create(t, files)
+	if err := appendMany(w, 1, 300, 100); err != nil {
+		t.Fatal(err)
+	}
+	closeLog(t, w)
+	t.Run("a short file", func(t *testing.T) {
+		node := files.live[files.segments()[1]]
+		saved := node.live
+		node.live = node.live[:4000]
+		defer func() { node.live = saved }()
+		if _, _, err := wal.Open(options(files)); !errors.As(err, new(*wal.CorruptionError)) {
+			t.Errorf("a file without a whole header says %v", err)
+		}
+	})
 	t.Run("a header", func(t *testing.T) {
 		name := files.segments()[1]
 		files.live[name].live[20] ^= 1
@@ -163,6 +182,45 @@ func FuzzOpen(f *testing.F) {
 			closeLog(t, w)
 		}
 	})
+}
+
+// TestStaleRecord proves: an older record of the same segment in the place of another one is damage: records are tied to
+// their place. Votes have no index that would tell.
+func TestStaleRecord(t *testing.T) {
+	files := newDisk(1)
+	w := create(t, files)
+	for vote := raft.ID(1); vote <= 4; vote++ {
+		mustAppend(t, w, &raft.Write{HardState: raft.HardState{Term: 1, Vote: vote}})
+	}
+	closeLog(t, w)
+	content := files.live[files.segments()[0]].live
+	copy(content[4096+2*80:4096+3*80], content[4096:])
+	var corruption *wal.CorruptionError
+	if _, r, err := wal.Open(options(files)); !errors.As(err, &corruption) || corruption.Offset != 4096+2*80 {
+		t.Errorf("recovered %+v, %v", r.HardState, err)
+	}
+}
+
+// TestDamageBeforeEmptySegment proves: damage to the last record of a segment is found also when the segment after it
+// holds no record yet, only the promise of its header.
+func TestDamageBeforeEmptySegment(t *testing.T) {
+	files := newDisk(1)
+	w := create(t, files)
+	if err := appendMany(w, 1, 10, 1000); err != nil {
+		t.Fatal(err)
+	}
+	first := files.segments()[0]
+	end := len(bytes.TrimRight(files.live[first].live, "\x00"))
+	files.failOn("write", "0001.wal")
+	if err := appendMany(w, 11, 11, 2000); !errors.Is(err, errDisk) || len(files.segments()) != 2 {
+		t.Fatalf("there is no empty segment: %v", err)
+	}
+	closeLog(t, w)
+	files.set(nil)
+	clear(files.live[first].live[end-1000 : end])
+	if _, r, err := wal.Open(options(files)); !errors.As(err, new(*wal.CorruptionError)) {
+		t.Errorf("recovered %v, %v", r.Log.Last, err)
+	}
 }
 
 // TestAnyByte proves: whichever byte of the file rots, Open finds it, or nothing is lost.

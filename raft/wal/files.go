@@ -7,31 +7,40 @@ import (
 	"path/filepath"
 )
 
-// Files is the log's only door to the disk, so that tests and a simulator can stand behind it.
+// Files is the log's only door to the disk, so that tests and a simulator can stand behind it. Its methods are called by
+// several goroutines at a time. Names are paths that begin with Options.Dir.
 type Files interface {
-	// Open opens or, with os.O_CREATE, makes a file for reading and writing.
+	// Open opens a file for reading and writing. flag is zero or os.O_CREATE|os.O_TRUNC; without os.O_CREATE the file
+	// must exist. The caller closes the file.
 	Open(name string, flag int) (File, error)
+	// Remove deletes a file that is not open. A name that is not there is an error that is fs.ErrNotExist.
 	Remove(name string) error
+	// Rename gives a file that is not open another name, in one step, in place of what has that name.
 	Rename(old, new string) error
-	// List returns the names in a directory, sorted.
+	// List returns the names in a directory, without the directory.
 	List(dir string) ([]string, error)
+	// MkdirAll makes a directory, and those that it is in, unless it exists.
 	MkdirAll(dir string) error
-	// SyncDir makes the names in a directory durable.
+	// SyncDir makes durable which names are in a directory and which are not there any more.
 	SyncDir(dir string) error
 }
 
-// File is one open file. ReadAt and WriteAt are those of io.
+// File is one open file. ReadAt and WriteAt are those of io, and go on beside one another. After an error of WriteAt or
+// Sync nothing is assumed about the content.
 type File interface {
 	io.ReaderAt
 	io.WriterAt
+	// Truncate sets the size in bytes; what is new reads as zeros.
 	Truncate(int64) error
-	// Sync makes content and size durable.
+	// Sync makes content and size durable, whoever wrote it: also a process that was killed.
 	Sync() error
+	// Size returns the size in bytes.
 	Size() (int64, error)
 	Close() error
 }
 
-// OS returns the operating system's files.
+// OS returns the operating system's files: readable by their owner alone, synced with fdatasync on Linux and with the
+// strongest sync elsewhere.
 func OS() Files { return osFiles{} }
 
 type osFiles struct{}

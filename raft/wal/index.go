@@ -99,6 +99,8 @@ func (x *index) truncate(from raft.Index) {
 		return
 	}
 	x.last = x.before(from)
+	// Refs from here on are gone; one that begins before from and holds entries behind it stays, and its live part ends
+	// where the next ref begins.
 	for i := len(x.segments) - 1; i >= 0; i-- {
 		s := x.segments[i]
 		n := sort.Search(len(s.refs), func(k int) bool { return s.refs[k].first >= from })
@@ -116,7 +118,12 @@ func (x *index) truncate(from raft.Index) {
 	x.cache.truncate(from)
 }
 
-// compact takes the segments out of the log that hold nothing after through, and returns them, oldest first.
+// compact takes out of the log the segments up to the newest one that may be the oldest: one that begins at or before
+// through and whose header is still true of the log. Entries after its base were all written into it or later, because
+// base was the last entry when it began, so nothing after through is lost. A rewritten segment is followed by one that is
+// not, at the latest when the active one is full.
+//
+// It returns what it took, oldest first.
 func (x *index) compact(through raft.Index) []*segment {
 	start := len(x.segments) - 1
 	for start > 0 && (x.segments[start].base.Index > through || x.segments[start].rewritten) {

@@ -85,6 +85,7 @@ func (w *WAL) plan(first, last raft.Index, maxBytes int) (p plan, err error) {
 	case first > x.last.Index:
 		return p, fmt.Errorf("the log holds no entry %d: it ends at %d", first, x.last.Index)
 	}
+	// A truncation since the caller looked at Bounds may have moved the end; what is left is an answer too.
 	last = min(last, x.last.Index)
 	if x.cache.holds(first) {
 		p.cached = x.cache.read(first, last, maxBytes)
@@ -99,6 +100,8 @@ func (w *WAL) plan(first, last raft.Index, maxBytes int) (p plan, err error) {
 		}
 		return p, nil
 	}
+	// Lengths of records stand for the bytes of their entries: that is somewhat more, so that fewer may be read than fit,
+	// but never much more than is asked for.
 	for budget := maxBytes; ; {
 		budget = p.take(x, &at, last, budget)
 		switch next := at.first(x); {
@@ -119,7 +122,8 @@ func (l *loaded) read(first, last raft.Index, maxBytes int) []raft.Entry {
 	return a.entries
 }
 
-// place is a position among the refs of all segments.
+// place is a position among the refs of all segments. It is valid while mu is held. Segments without refs are between the
+// others where they hold votes only, or where a truncation took all that they held.
 type place struct{ segment, at int }
 
 // find returns the place of the record that holds the live entry i.
@@ -177,7 +181,7 @@ func (p *plan) take(x *index, at *place, last raft.Index, budget int) int {
 			break
 		}
 	}
-	s.readers.Add(1)
+	s.readers.Add(1) // until done
 	live := x.last.Index
 	if next := at.first(x); next != 0 {
 		live = next - 1
@@ -236,6 +240,7 @@ func (a *answer) read(p *stretch) error {
 		if i+1 < len(p.refs) {
 			live = p.refs[i+1].first - 1
 		}
+		// A whole record in the wrong place is what a misdirected write or a lost one leaves.
 		err := r.decode(b[ref.offset-begin.offset:][:ref.length], p.segment.seed)
 		if count := live - ref.first + 1; err != nil || r.first != ref.first || raft.Index(len(r.entries)) < count {
 			return &CorruptionError{Segment: p.segment.name, Offset: int64(ref.offset), First: ref.first, Last: live}

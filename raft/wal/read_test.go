@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/rsqld/rsqld/raft"
 	"github.com/rsqld/rsqld/raft/wal"
@@ -106,6 +107,83 @@ func TestCatchUpReads(t *testing.T) {
 		t.Errorf("a log of %d bytes was read in %d reads of %d bytes", size, files.reads, files.bytes)
 	}
 	closeLog(t, w)
+}
+
+// during is a disk that does something in the middle of a read.
+type during struct {
+	*disk
+	do func()
+}
+
+type duringFile struct {
+	wal.File
+	of *during
+}
+
+func (d *during) Open(name string, flag int) (wal.File, error) {
+	f, err := d.disk.Open(name, flag)
+	return duringFile{f, d}, err
+}
+
+func (f duringFile) ReadAt(p []byte, off int64) (int, error) {
+	if do := f.of.do; do != nil {
+		f.of.do = nil
+		do()
+	}
+	return f.File.ReadAt(p, off)
+}
+
+// TestChangesDuringRead proves: a truncation, a compaction and a Close while Entries reads do not change what it returns,
+// and no file is closed under it.
+func TestChangesDuringRead(t *testing.T) {
+	for what, change := range map[string]func(*testing.T, *wal.WAL){
+		"truncation": func(t *testing.T, w *wal.WAL) {
+			for i := raft.Index(3); i <= 60; i++ {
+				mustAppend(t, w, &raft.Write{HardState: raft.HardState{Term: 2}, TruncateFrom: i, Entries: []raft.Entry{entry(2, i, 500)}})
+			}
+		},
+		"compaction": func(t *testing.T, w *wal.WAL) {
+			go func() {
+				if err := w.Compact(100); err != nil {
+					t.Error(err)
+				}
+			}()
+			synctest.Wait()
+		},
+		"close": func(t *testing.T, w *wal.WAL) {
+			go func() {
+				if err := w.Close(); err != nil {
+					t.Error(err)
+				}
+			}()
+			synctest.Wait()
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				files := &during{disk: newDisk(1)}
+				w := create(t, files)
+				if err := appendMany(w, 1, 100, 300); err != nil {
+					t.Fatal(err)
+				}
+				files.do = func() { change(t, w) }
+				got, err := w.Entries(1, 70, 1<<20)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i, e := range got {
+					if want := entry(1, raft.Index(1+i), 300); e.ID != want.ID || !bytes.Equal(e.Data, want.Data) {
+						t.Errorf("entry %d is %v", i+1, e.ID)
+					}
+				}
+				if len(got) != 70 {
+					t.Errorf("%d entries were read, want 70", len(got))
+				}
+				synctest.Wait()
+				closeLog(t, w)
+			})
+		})
+	}
 }
 
 // linked makes an entry that says which term the one before it has.

@@ -190,6 +190,8 @@ func (w *WAL) replay(segments []*segment) (torn int64, err error) {
 }
 
 // replayOne reads one segment. later are those after it.
+//
+// The entries lie in w.buffer, which the next segment is read into: judge frees those that stay in the cache.
 func (w *WAL) replayOne(s *segment, later []*segment) (torn int64, err error) {
 	w.buffer = slices.Grow(w.buffer[:0], int(s.size))[:s.size]
 	b := w.buffer
@@ -216,7 +218,8 @@ func (w *WAL) replayOne(s *segment, later []*segment) (torn int64, err error) {
 	}
 }
 
-// follows reports whether a record continues the log.
+// follows reports whether a record continues the log. A record that is intact and does not is an older one in this place,
+// or one whose predecessor is missing; judge finds it again behind the place that it does not belong to.
 func (w *WAL) follows(r *record) bool {
 	return r.previous == w.tip.chain && r.number == w.tip.number+1 &&
 		(len(r.entries) == 0 || r.first == w.index.end(r.truncateFrom).Index+1)
@@ -237,6 +240,7 @@ func (w *WAL) judge(s *segment, b []byte, from int64, later []*segment) (torn in
 		}
 		return 0, nil // full: the next segment goes on
 	}
+	// recover syncs the zeros. A crash before that leaves a torn end again, with less in it.
 	if torn = end - from; torn == 0 {
 		return 0, nil
 	}

@@ -116,55 +116,65 @@ func TestSpareOfAnotherSize(t *testing.T) {
 	})
 }
 
+// fullDisk is a disk that may have no room for one of the files that are being made.
+type fullDisk struct {
+	*disk
+	attempts            atomic.Int64 // to make a spare
+	spareFull, nextFull atomic.Bool
+}
+
+func newFullDisk() *fullDisk {
+	d := &fullDisk{disk: newDisk(1)}
+	d.set(func(op, name string) error {
+		if op == "open" && name == "spare.part" {
+			d.attempts.Add(1)
+		}
+		if op == "write" && (name == "spare.part" && d.spareFull.Load() || name == "next.part" && d.nextFull.Load()) {
+			return errDisk
+		}
+		return nil
+	})
+	return d
+}
+
 // TestDiskFull proves: a disk without room for a spare does not stop the log while there is room for a small segment; the
 // spare is tried again; and an append fails when there is room for neither.
 func TestDiskFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		files := newDisk(1)
+		files := newFullDisk()
+		files.spareFull.Store(true)
 		o := largeSegments(files)
 		w, err := wal.Create(o)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var attempts atomic.Int64
-		var spareFull, nextFull atomic.Bool
-		spareFull.Store(true)
-		files.set(func(op, name string) error {
-			if op == "open" && name == "spare.part" {
-				attempts.Add(1)
-			}
-			if op == "write" && (name == "spare.part" && spareFull.Load() || name == "next.part" && nextFull.Load()) {
-				return errDisk
-			}
-			return nil
-		})
 		pass(10*time.Second + time.Millisecond)
 		if !errors.Is(w.Spare(), errDisk) {
 			t.Errorf("there is no spare, and Spare says %v", w.Spare())
 		}
-		if n := attempts.Load(); n < 5 || n > 15 {
+		if n := files.attempts.Load(); n < 5 || n > 15 {
 			t.Errorf("the spare was tried %d times in 10 seconds", n)
 		}
 		if files.holds("spare.part") {
 			t.Error("an unfinished spare takes the last blocks of the disk")
 		}
-		before := attempts.Load()
+		before := files.attempts.Load()
 		if err := appendMany(w, 1, 1000, 1000); err != nil {
 			t.Fatalf("without a spare, Append says %v", err)
 		}
 		if n := len(files.segments()); n < 4 {
 			t.Errorf("1 MB is in %d segments", n)
 		}
-		if n := attempts.Load() - before; n > 1 {
+		if n := files.attempts.Load() - before; n > 1 {
 			t.Errorf("the spare was tried %d times without a pause", n)
 		}
-		spareFull.Store(false)
+		files.spareFull.Store(false)
 		pass(2 * time.Second)
 		if w.Spare() != nil || !files.holds("spare") {
 			t.Errorf("the disk has room and there is no spare: %v", w.Spare())
 		}
-		spareFull.Store(true)
-		nextFull.Store(true)
+		files.spareFull.Store(true)
+		files.nextFull.Store(true)
 		last := raft.Index(1000)
 		for ; err == nil; last++ {
 			err = appendMany(w, last+1, last+1, 1000)
@@ -173,7 +183,7 @@ func TestDiskFull(t *testing.T) {
 			t.Errorf("after %d entries Append says %v: the spare has room for 1 MB", last, err)
 		}
 		closeLog(t, w)
-		spareFull.Store(false)
+		files.spareFull.Store(false)
 		w, r, err := wal.Open(o)
 		if err != nil || r.Log.Last.Index != last-1 {
 			t.Fatalf("recovered %v, %v; want %d", r.Log.Last, err, last-1)
