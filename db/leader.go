@@ -113,7 +113,7 @@ func (n *Node) catchUp(ctx context.Context) *Error {
 func (n *Node) watchLeader(ctx context.Context) {
 	for {
 		leader, _, changed := n.replica.Leader()
-		wait := relayGrace
+		wait := n.deposedGrace()
 		if leader != 0 {
 			n.renewPatience()
 			n.announceLeader()

@@ -28,9 +28,13 @@ var (
 	errSilent   = errors.New("it did not answer that the request should end")
 )
 
-// relayGrace is how long a leader that was replaced, or whose request was cancelled, may take to answer before its
-// relays are closed. A deposed leader that lives learns the fate of its entries from the new one in a round trip.
+// relayGrace is how long a leader whose request was cancelled may take to answer before its relay is closed.
 const relayGrace = 200 * time.Millisecond
+
+// deposedGrace is how long a leader that was replaced may take: a heartbeat interval. If it lives it learns the fate of
+// its entries from the new one in a round trip; if it is dead, everybody who waits for it waits in vain, and this is
+// part of what a failover takes.
+func (n *Node) deposedGrace() time.Duration { return n.config.ElectionTimeout / 3 }
 
 func (r *relay) close() { r.stream.Close() }
 

@@ -181,6 +181,42 @@ func TestKilledWrite(t *testing.T) {
 	}
 }
 
+// TestFailedSync proves: a record whose sync failed, which the next process can read and which no later sync writes, is
+// durable once Open has returned it; and a log that went on behind it is not taken for damaged after a loss of power.
+func TestFailedSync(t *testing.T) {
+	for seed := range uint64(40) {
+		for _, goesOn := range []bool{false, true} {
+			files, m := newDisk(seed), &model{}
+			write := func(w *wal.WAL, size int) error {
+				next := &raft.Write{HardState: raft.HardState{Term: 7, Vote: 2}, Entries: []raft.Entry{entry(7, m.last()+1, size)}}
+				m.apply(next)
+				return w.Append(next)
+			}
+			w := create(t, files)
+			if err := write(w, 900); err != nil {
+				t.Fatal(err)
+			}
+			files.failOn("sync", "")
+			if err := write(w, 1300); !errors.Is(err, errDisk) {
+				t.Fatalf("the sync fails and Append says %v", err)
+			}
+			closeLog(t, w)
+			files.set(nil)
+			w, r := open(t, files)
+			m.compare(t, w, &r)
+			if goesOn {
+				if err := write(w, 100); err != nil {
+					t.Fatal(err)
+				}
+			}
+			closeLog(t, w)
+			w, r = open(t, files.crash())
+			m.compare(t, w, &r)
+			closeLog(t, w)
+		}
+	}
+}
+
 // TestKilledBegin proves: a segment whose name was not durable when the process was killed does not vanish with records
 // that the next process acknowledged.
 func TestKilledBegin(t *testing.T) {

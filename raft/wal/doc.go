@@ -49,7 +49,8 @@
 // it: Open cuts it off. An idle writer calls Mark, whose empty record makes damage to the newest batch provable too.
 // The marker is not synced; therefore nothing ever stands behind one: the next record takes its place.
 //
-// What Open returns is durable, also where it was not before: a killed process leaves writes behind that were not synced.
+// What Open returns is durable, also where it was not before. A killed process leaves a record behind that was not synced,
+// and a failed sync one that can be read and that no later sync writes: Open writes the newest record again and syncs it.
 //
 // # Contract
 //

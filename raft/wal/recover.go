@@ -199,23 +199,42 @@ func (w *WAL) replayOne(s *segment, later []*segment) (torn int64, err error) {
 		return 0, fmt.Errorf("reading %s: %w", s.name, err)
 	}
 	var r record
-	for {
-		if r.decode(b[s.end:], s.seed) != nil || !w.follows(&r) {
-			return w.judge(s, b, s.end, later)
-		}
-		if r.flags&flagMarker != 0 {
+	from, newest := int64(0), int64(0)
+	for from == 0 {
+		switch {
+		case r.decode(b[s.end:], s.seed) != nil || !w.follows(&r):
+			from = s.end
+			continue
+		case r.flags&flagMarker != 0:
 			w.marked = true
-			return w.judge(s, b, s.end+int64(r.length), later)
-		}
-		if r.truncateFrom != 0 && r.truncateFrom <= w.index.base.Index {
+			from = s.end + int64(r.length)
+			continue
+		case r.truncateFrom != 0 && r.truncateFrom <= w.index.base.Index:
 			return 0, errRewritten
 		}
 		if err := w.index.add(&r, s, s.end); err != nil {
 			return 0, fmt.Errorf("%s at offset %d: %w", s.name, s.end, err)
 		}
-		w.tip = tip{r.number, chain(r.previous, b[s.end:s.end+int64(r.length)]), r.hard}
+		newest = s.end
 		s.end += int64(r.length)
+		w.tip = tip{r.number, chain(r.previous, b[newest:s.end]), r.hard}
 	}
+	torn, err = w.judge(s, b, from, later)
+	if err != nil || len(later) > 0 || newest == 0 {
+		return torn, err
+	}
+	return torn, rewrite(s, newest, b[newest:s.end])
+}
+
+// rewrite writes the newest record again as it is, for recover to sync. A sync that failed in the process before may have
+// dropped the record from what is still to be written, and yet left it readable: a later sync of it succeeds and does
+// nothing. Only bytes that are written again are synced again. Records before the newest one are durable: each was begun
+// after the sync of the one before it succeeded.
+func rewrite(s *segment, at int64, b []byte) error {
+	if _, err := s.file.WriteAt(b, at); err != nil {
+		return fmt.Errorf("writing the newest record of %s again at %d: %w", s.name, at, err)
+	}
+	return nil
 }
 
 // follows reports whether a record continues the log. A record that is intact and does not is an older one in this place,
