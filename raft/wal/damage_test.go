@@ -119,6 +119,19 @@ func TestDamagedSegments(t *testing.T) {
 			t.Errorf("a file without a whole header says %v", err)
 		}
 	})
+	t.Run("a newest file without its end", func(t *testing.T) {
+		name := files.segments()[len(files.segments())-1]
+		node := files.live[name]
+		saved := node.live
+		defer func() { node.live = saved }()
+		for _, size := range []int{4096, 5000, len(saved) - 1, len(saved) + 1} {
+			node.live = append(slices.Clone(saved), 0)[:size]
+			var corruption *wal.CorruptionError
+			if _, r, err := wal.Open(options(files)); !errors.As(err, &corruption) || corruption.Segment != filepath.Base(name) {
+				t.Errorf("cut to %d of %d bytes: recovered %v, %v", size, len(saved), r.Log.Last, err)
+			}
+		}
+	})
 	t.Run("a header", func(t *testing.T) {
 		name := files.segments()[1]
 		files.live[name].live[20] ^= 1

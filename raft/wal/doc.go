@@ -12,6 +12,7 @@
 //	offset  size  field
 //	0       8     "rsqldwal"
 //	8       4     format version (1)
+//	12      4     length of the file
 //	16      16    cluster id
 //	32      8     node id
 //	40      8     sequence number of the segment

@@ -64,7 +64,7 @@ func (w *WAL) find(names []string) (found []*segment, err error) {
 		}
 		found = append(found, s)
 		switch err := s.load(); {
-		case errors.Is(err, errHeader):
+		case errors.Is(err, errHeader) || errors.Is(err, errLength):
 			return found, &CorruptionError{Segment: name, First: first, Err: err}
 		case err != nil:
 			return found, fmt.Errorf("opening %s: %w", name, err)
@@ -88,13 +88,14 @@ func (w *WAL) find(names []string) (found []*segment, err error) {
 	return found, nil
 }
 
-// load reads size and header.
-func (s *segment) load() (err error) {
-	if s.size, err = s.file.Size(); err != nil {
+// load reads the header and compares the file with it.
+func (s *segment) load() error {
+	size, err := s.file.Size()
+	if err != nil {
 		return err
 	}
-	if s.size < headerSize || s.size > maxFile {
-		return fmt.Errorf("%w: the file has %d bytes", errHeader, s.size)
+	if size < headerSize || size > maxFile {
+		return fmt.Errorf("%w: the file has %d bytes", errHeader, size)
 	}
 	b := make([]byte, headerSize)
 	if err := readAt(s.file, b); err != nil {
@@ -102,6 +103,9 @@ func (s *segment) load() (err error) {
 	}
 	if err := s.header.decode(b); err != nil {
 		return err
+	}
+	if size != s.size {
+		return fmt.Errorf("%w: it has %d bytes and was made with %d", errLength, size, s.size)
 	}
 	s.seed = seedOf(s.salt)
 	return nil

@@ -32,7 +32,6 @@ type segment struct {
 	header
 	name string
 	file File
-	size int64
 	// seed starts the checksums of the records here (seedOf).
 	seed uint32
 	// end is where the next record goes. The appender's, and before it the recovery's.
@@ -61,6 +60,9 @@ type ref struct {
 // header is the first 4 KiB of a segment: whose log it is, where it goes on, and everything that older segments would
 // be needed for, so that they can be deleted.
 type header struct {
+	// size is the length of the file in bytes, which never changes. A file that is shorter lost records that were durable:
+	// without this the newest segment would look as if they had never been written.
+	size     int64
 	cluster  [16]byte
 	node     raft.ID
 	sequence uint64
@@ -98,7 +100,7 @@ func (h *header) encode() ([]byte, error) {
 	le := binary.LittleEndian
 	b := append(make([]byte, 0, headerSize), magic...)
 	b = le.AppendUint32(b, formatVersion)
-	b = le.AppendUint32(b, 0)
+	b = le.AppendUint32(b, uint32(h.size))
 	b = append(b, h.cluster[:]...)
 	for _, v := range [...]uint64{uint64(h.node), h.sequence, uint64(h.base.Term), uint64(h.base.Index), h.chain, h.salt,
 		uint64(h.hard.Term), uint64(h.hard.Vote), uint64(h.hard.Acked.Term), uint64(h.hard.Acked.Index),
@@ -112,8 +114,13 @@ func (h *header) encode() ([]byte, error) {
 	return b, nil
 }
 
-// errHeader says that a header cannot have been written like this.
-var errHeader = errors.New("the header is damaged")
+// What is wrong with a file that was a segment once.
+var (
+	// errHeader says that a header cannot have been written like this.
+	errHeader = errors.New("the header is damaged")
+	// errLength says that the file was cut, or continued by somebody else.
+	errLength = errors.New("the file does not have its length")
+)
 
 // decode reads a header. Other errors than errHeader are about a header that is whole.
 func (h *header) decode(b []byte) error {
@@ -124,6 +131,7 @@ func (h *header) decode(b []byte) error {
 	if version := le.Uint32(b[8:]); version != formatVersion {
 		return fmt.Errorf("the log has format %d and this rsqld knows format %d: use the rsqld that wrote it, or a newer one", version, formatVersion)
 	}
+	h.size = int64(le.Uint32(b[12:]))
 	copy(h.cluster[:], b[16:])
 	var v [12]uint64
 	for i := range v {

@@ -12,7 +12,7 @@ import (
 )
 
 func sampleHeader() *header {
-	return &header{cluster: [16]byte{1, 2}, node: 3, sequence: 4, base: raft.EntryID{Term: 5, Index: 6},
+	return &header{size: 8192, cluster: [16]byte{1, 2}, node: 3, sequence: 4, base: raft.EntryID{Term: 5, Index: 6},
 		tip:  tip{7, 8, raft.HardState{Term: 9, Vote: 10, Acked: raft.EntryID{Term: 11, Index: 12}}},
 		salt: 13, configuration: raft.ConfigurationAt{Index: 2, Configuration: raft.Configuration{Voters: []raft.ID{1, 2}}}}
 }

@@ -268,8 +268,8 @@ func (w *WAL) extend(file File, size int64) error {
 
 // nextSegment describes the segment after the active one, which continues the log as it is now.
 func (w *WAL) nextSegment(size int64) *segment {
-	s := &segment{size: size, end: headerSize}
-	s.cluster, s.node, s.tip = w.options.Cluster, w.options.Node, w.tip
+	s := &segment{end: headerSize}
+	s.size, s.cluster, s.node, s.tip = size, w.options.Cluster, w.options.Node, w.tip
 	if w.active != nil {
 		s.sequence = w.active.sequence + 1
 	}
