@@ -146,11 +146,11 @@ func (e *execution) classify(ctx context.Context) (write bool, failed *Error) {
 }
 
 // forwards reports whether a request that does not prepare here may do so at the leader, which has applied more: then
-// the error is the leader's to report (hazards: every such error). A read at level local asks what this node has.
+// the error is the leader's to report, once it has caught up with its own log. A read at level local asks what this
+// node has.
 func (e *execution) forwards(failed *Error) bool {
-	leader, _, _ := e.node.replica.Leader()
 	switch {
-	case failed.Class != sqlpb.Class_CLASS_SQL, leader == e.node.self.Node:
+	case failed.Class != sqlpb.Class_CLASS_SQL:
 		return false
 	case e.level == sqlpb.Level_LEVEL_LOCAL:
 		return e.request.Seq != 0 && !e.request.ReadOnly
