@@ -57,24 +57,25 @@ func (e *execution) run(ctx context.Context) *Error {
 	if failed == nil && !write && e.level != sqlpb.Level_LEVEL_STRONG {
 		return e.readHere(ctx)
 	}
-	err := e.hold(ctx, func(leader raft.ID, term raft.Term) *Error { return e.lead(ctx, leader, term) })
+	err := e.hold(ctx, func(leader raft.ID, term raft.Term) *Error {
+		if leader != e.node.self.Node {
+			return e.relayRequest(ctx, leader, failed != nil || write)
+		}
+		if failed == nil {
+			return e.here(ctx, term, write)
+		}
+		return e.afterCatchingUp(ctx, term)
+	})
 	if err != nil && err.notExecuted() && failed != nil && e.level == sqlpb.Level_LEVEL_LOCAL {
 		return failed // what this node has is what was asked for
 	}
 	return err
 }
 
-// lead runs the request on the leader: here, or over there.
-func (e *execution) lead(ctx context.Context, leader raft.ID, term raft.Term) *Error {
-	if leader == e.node.self.Node {
-		write, failed := e.classifyLeading(ctx)
-		if failed != nil {
-			return failed
-		}
-		return e.here(ctx, term, write)
-	}
+// relayRequest has the leader run the request.
+func (e *execution) relayRequest(ctx context.Context, leader raft.ID, mayWrite bool) *Error {
 	call := relayCall{
-		session: e.session, id: e.request.Id, changes: !e.request.ReadOnly && e.principal.Role >= identity.RoleWrite && !e.surelyReads(ctx),
+		session: e.session, id: e.request.Id, changes: mayWrite && !e.request.ReadOnly && e.principal.Role >= identity.RoleWrite,
 		frame: &sqlpb.ClientFrame{Frame: &sqlpb.ClientFrame_Execute{Execute: e.request}},
 	}
 	failed := call.run(ctx, leader)
@@ -82,23 +83,17 @@ func (e *execution) lead(ctx context.Context, leader raft.ID, term raft.Term) *E
 	return failed
 }
 
-// classifyLeading is classify on the leader, whose errors are final. A new leader holds entries of the last term that it
-// has not applied yet, with acknowledged tables in them: what does not prepare is looked at again once it has.
-func (e *execution) classifyLeading(ctx context.Context) (write bool, failed *Error) {
-	write, failed = e.classify(ctx)
-	if failed == nil || failed.Class != sqlpb.Class_CLASS_SQL {
-		return write, failed
-	}
+// afterCatchingUp runs on this leader a request that did not prepare at first. A new leader holds entries of the last term
+// that it has not applied yet, with acknowledged tables in them: only once it has are its errors final.
+func (e *execution) afterCatchingUp(ctx context.Context, term raft.Term) *Error {
 	if failed := e.node.catchUp(ctx); failed != nil {
-		return false, failed
+		return failed
 	}
-	return e.classify(ctx)
-}
-
-// surelyReads reports whether the request is known to change nothing.
-func (e *execution) surelyReads(ctx context.Context) bool {
 	write, failed := e.classify(ctx)
-	return failed == nil && !write
+	if failed != nil {
+		return failed
+	}
+	return e.here(ctx, term, write)
 }
 
 func (e *execution) check() *Error {
