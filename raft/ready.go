@@ -29,6 +29,9 @@ func (r *Ready) Empty() bool {
 type Write struct {
 	Seq       Seq
 	HardState HardState
+	// Snapshot, if not nil, is what the state machine was restored to, durably. If the log holds that entry it keeps
+	// what comes after it, else it drops everything: Snapshot.Applied is its new base (paper fig. 13).
+	Snapshot *Base
 	// TruncateFrom, if not zero, removes all entries with index ≥ TruncateFrom before Entries are appended.
 	TruncateFrom Index
 	// Entries are contiguous and follow the log's last entry (after the truncation).
