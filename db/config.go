@@ -26,6 +26,8 @@ const (
 	DefaultTimeout = 10 * time.Second
 	// DefaultMaxStatements bounds the statements of one request.
 	DefaultMaxStatements = 10_000
+	// DefaultMaxClockAhead is how far a leader's clock may be ahead of the voters' median.
+	DefaultMaxClockAhead = 5 * time.Second
 	// JoinTimeout bounds one attempt to join through one address. It is not configurable.
 	JoinTimeout = 10 * time.Second
 )
@@ -57,7 +59,12 @@ type Config struct {
 	NoLeaderWait    time.Duration
 	Timeout         time.Duration
 	MaxStatements   int
+	// MaxClockAhead is how far this node's clock may be ahead of the median of the voters' clocks before it gives out no
+	// times and does not lead.
+	MaxClockAhead time.Duration
 
+	// Clock is the wall clock that entries are stamped with and peers are told of. Nil: time.Now.
+	Clock func() time.Time
 	// PacketConn is used instead of a socket of the node's own. The node closes it, and so does an Open that fails.
 	PacketConn net.PacketConn
 	// Logger gets state changes. Nil: nothing is logged.
@@ -77,6 +84,10 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.NoLeaderWait, DefaultNoLeaderWait)
 	setDefault(&c.Timeout, DefaultTimeout)
 	setDefault(&c.MaxStatements, DefaultMaxStatements)
+	setDefault(&c.MaxClockAhead, DefaultMaxClockAhead)
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -102,9 +113,9 @@ func (c Config) withDefaults() (Config, error) {
 
 // checkLimits refuses what no default replaces and no node can work with.
 func (c Config) checkLimits() error {
-	if min(c.ElectionTimeout, c.NoLeaderWait, c.Timeout) < 0 || c.MaxStatements < 0 {
-		return fmt.Errorf("%w: election timeout %v, no-leader wait %v, timeout %v, max_statements %d: none may be negative",
-			ErrUsage, c.ElectionTimeout, c.NoLeaderWait, c.Timeout, c.MaxStatements)
+	if min(c.ElectionTimeout, c.NoLeaderWait, c.Timeout, c.MaxClockAhead) < 0 || c.MaxStatements < 0 {
+		return fmt.Errorf("%w: election timeout %v, no-leader wait %v, timeout %v, max clock ahead %v, max_statements %d: none may be negative",
+			ErrUsage, c.ElectionTimeout, c.NoLeaderWait, c.Timeout, c.MaxClockAhead, c.MaxStatements)
 	}
 	if n := max(len(c.Name), len(c.Advertise)); n > command.MaxNameBytes {
 		return fmt.Errorf("%w: a name or an address of %d bytes is too long: %d are allowed", ErrUsage, n, command.MaxNameBytes)

@@ -249,10 +249,14 @@ func (s *session) token(ctx context.Context, term raft.Term, args []string) (*ta
 		}
 		learner = true
 	}
+	minted, failed := s.node.stamp()
+	if failed != nil {
+		return nil, failed
+	}
 	token := identity.NewToken(s.node.identity.CA)
 	id, key := token.ID(), token.Key()
-	failed := s.node.proposeMember(ctx, term, &commandpb.Command{Body: &commandpb.Command_MintToken{MintToken: &commandpb.MintToken{
-		Id: id[:], Key: key[:], Learner: learner, Uses: 1, Expires: s.node.stamps.now(s.node.engine.LastTime()) + int64(tokenLifetime),
+	failed = s.node.proposeMember(ctx, term, &commandpb.Command{Body: &commandpb.Command_MintToken{MintToken: &commandpb.MintToken{
+		Id: id[:], Key: key[:], Learner: learner, Uses: 1, Expires: minted + int64(tokenLifetime),
 	}}})
 	return &table{columns: []string{"token"}, rows: [][]any{{token.String()}}}, failed
 }

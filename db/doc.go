@@ -28,6 +28,9 @@
 // A node that knows no leader holds writes until 500 ms (Config.NoLeaderWait) after the last contact with a quorum and
 // then refuses them with class no_quorum; reads at level local go on.
 //
+// Times of entries never fall, whoever leads. A node whose clock is more than 5 s (Config.MaxClockAhead) ahead of the
+// voters' median gives out none and does not lead.
+//
 // Membership is two things that move together: the voters and learners (a raft.Configuration in the log) and the table
 // of members (names, addresses, keys: replicated rows). A node joins as a learner with a token; the leader promotes it
 // when it has caught up, unless it asked to stay a learner. A node that comes back at another address tells the cluster;
@@ -36,6 +39,6 @@
 // # What it does not do
 //
 // Interactive transactions (BEGIN … COMMIT over several requests) and the table that makes retries exact are not part
-// of this version; several statements in one atomic request are one entry. A node keeps its whole log. A leader does not
-// compare its clock with those of the others: entry times never fall, but follow a leader whose clock is ahead.
+// of this version; several statements in one atomic request are one entry. A node keeps its whole log. Of two voters
+// nobody can say whose clock is wrong: there entry times follow a leader whose clock is ahead.
 package db

@@ -39,7 +39,7 @@ func (n *Node) found(address string) error {
 	}
 	tokenID, tokenKey := token.ID(), token.Key()
 	data, err := command.Encode(&commandpb.Command{
-		Version: command.Version, Time: n.stamps.now(0),
+		Version: command.Version, Time: n.stamps.next(n.clocks.now().UnixNano(), 0),
 		Body: &commandpb.Command_Bootstrap{Bootstrap: &commandpb.Bootstrap{
 			Cluster:  cluster[:],
 			Member:   &commandpb.Member{Id: uint64(founder), Name: n.self.Name, Address: address, PublicKey: id.PublicKey()},

@@ -9,6 +9,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/rsqld/rsqld/db/engine"
 	"github.com/rsqld/rsqld/db/sqlite"
@@ -36,6 +37,7 @@ type Node struct {
 	replica   *replica.Replica
 	wal       *wal.WAL // the replica's: it closes it
 
+	clocks   clocks
 	stamps   stamper
 	sessions sessions
 	patience atomic.Pointer[patience]
@@ -64,7 +66,8 @@ func Open(ctx context.Context, config Config) (*Node, error) {
 	if err != nil {
 		return nil, errors.Join(err, closeConn(config.PacketConn))
 	}
-	n := &Node{config: full, log: full.Logger, opened: make(chan struct{})}
+	n := &Node{config: full, log: full.Logger, opened: make(chan struct{}),
+		clocks: clocks{now: full.Clock, limit: full.MaxClockAhead}}
 	n.ctx, n.cancel = context.WithCancelCause(context.Background())
 	if n.dir, err = openDirectory(full.Data); err != nil {
 		n.cancel(errClosing)
@@ -111,6 +114,7 @@ func (n *Node) open(ctx context.Context) error {
 	n.group.Go(func() { n.followMembers(n.ctx) })
 	n.group.Go(func() { n.housekeeping(n.ctx) })
 	n.group.Go(func() { n.watchLeader(n.ctx) })
+	n.group.Go(func() { n.watchClock(n.ctx) })
 	n.log.Info("node is up", "node", n.self.Node, "name", n.self.Name, "cluster", n.self.Cluster, "address", n.address)
 	return nil
 }
@@ -189,6 +193,8 @@ func (n *Node) connect(conn net.PacketConn, log *wal.WAL, recovered wal.Recovere
 				r.Unreachable(id)
 			}
 		},
+		Now:       n.config.Clock,
+		OnClock:   func(peer raft.ID, clock int64) { n.clocks.hear(peer, clock, time.Now()) },
 		OnSession: n.serveSession, OnJoin: n.serveJoin, OnKey: n.takeKey,
 	})
 	if err != nil {

@@ -28,17 +28,20 @@ type Status struct {
 	Address string
 	Raft    raft.Status
 	// Unfit is why the node stopped applying, or nil.
-	Unfit    error
-	DBBytes  int64
-	LogBytes int64
-	Settings map[string]string
+	Unfit error
+	// ClockAhead is how far its clock is ahead of the voters' median, as far as is known; negative is behind.
+	ClockAhead time.Duration
+	DBBytes    int64
+	LogBytes   int64
+	Settings   map[string]string
 }
 
 // Status returns a copy that is at most a tick old.
 func (n *Node) Status() Status {
+	_, ahead := n.clocks.state()
 	return Status{
 		Cluster: n.cluster, Node: n.self.Node, Name: n.self.Name, Address: n.address, Raft: n.replica.Status(),
-		Unfit: n.replica.ApplyErr(), DBBytes: n.engine.Size(), LogBytes: n.wal.Size(), Settings: n.engine.Settings(),
+		Unfit: n.replica.ApplyErr(), ClockAhead: ahead, DBBytes: n.engine.Size(), LogBytes: n.wal.Size(), Settings: n.engine.Settings(),
 	}
 }
 
@@ -68,6 +71,7 @@ func (s *session) status(context.Context, raft.Term, []string) (*table, *Error) 
 	add("applied", uint64(s.node.replica.Applied()))
 	add("voters", len(status.Raft.Configuration.Voters))
 	add("learners", len(status.Raft.Configuration.Learners))
+	add("clock_ahead", status.ClockAhead.Round(time.Millisecond))
 	add("db_bytes", status.DBBytes)
 	add("log_bytes", status.LogBytes)
 	for _, name := range slices.Sorted(maps.Keys(status.Settings)) {
@@ -87,10 +91,13 @@ func (s *session) leader(context.Context, raft.Term, []string) (*table, *Error) 
 	return t, nil
 }
 
-// health is a row "ok" when this node is ready: it applies what is committed and knows a leader.
+// health is a row "ok" when this node is ready: it applies what is committed, its clock is right and it knows a leader.
 func (s *session) health(context.Context, raft.Term, []string) (*table, *Error) {
 	if err := s.node.replica.ApplyErr(); err != nil {
 		return nil, &Error{Class: sqlpb.Class_CLASS_STALE, Message: fmt.Sprintf("not ready: this node stopped applying: %v", err)}
+	}
+	if failed := s.node.clockError(); failed != nil {
+		return nil, failed
 	}
 	if leader, _, _ := s.node.replica.Leader(); leader == 0 {
 		return nil, s.node.noQuorum()

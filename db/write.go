@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
-	"time"
 
 	"github.com/rsqld/rsqld/db/command"
 	"github.com/rsqld/rsqld/db/command/commandpb"
@@ -17,10 +16,10 @@ import (
 // Two writes stamped at one moment may enter the log in the other order; applying takes the maximum once more.
 type stamper struct{ last atomic.Int64 }
 
-func (s *stamper) now(applied int64) int64 {
+func (s *stamper) next(wall, applied int64) int64 {
 	for {
 		last := s.last.Load()
-		stamp := max(time.Now().UnixNano(), applied, last)
+		stamp := max(wall, applied, last)
 		if s.last.CompareAndSwap(last, stamp) {
 			return stamp
 		}
@@ -32,8 +31,11 @@ func (s *stamper) now(applied int64) int64 {
 func (n *Node) propose(ctx context.Context, term raft.Term, c *commandpb.Command) (*engine.Result, *Error) {
 	ctx, cancel := n.bounded(ctx)
 	defer cancel()
-	c.Version = command.Version
-	c.Time = n.stamps.now(n.engine.LastTime())
+	stamp, failed := n.stamp()
+	if failed != nil {
+		return nil, failed
+	}
+	c.Version, c.Time = command.Version, stamp
 	c.Seed = rand.Uint64()
 	data, err := command.Encode(c)
 	if err != nil {

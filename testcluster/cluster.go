@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rsqld/rsqld/db"
@@ -41,6 +42,8 @@ type Cluster struct {
 type member struct {
 	config db.Config
 	node   *db.Node // nil while it is down
+	// clock is by how much the node's clock differs from this machine's, in nanoseconds.
+	clock atomic.Int64
 }
 
 // ErrDown says that a node is not running.
@@ -77,8 +80,11 @@ func (c *Cluster) add(ctx context.Context, i int) error {
 		config.Join = []string{c.Address(1)}
 		config.Token = "@" + filepath.Join(c.config.Dir, "n1", "join-token")
 	}
+	m := new(member)
+	config.Clock = func() time.Time { return time.Now().Add(time.Duration(m.clock.Load())) }
+	m.config = config
 	c.mu.Lock()
-	c.members = append(c.members, &member{config: config})
+	c.members = append(c.members, m)
 	c.mu.Unlock()
 	return c.open(ctx, i)
 }
@@ -244,6 +250,15 @@ func (c *Cluster) Slow(i int, delay time.Duration) error {
 		return fmt.Errorf("there is no node %d: the nodes are 1 to %d", i, c.Size())
 	}
 	c.network.Slow(i, delay)
+	return nil
+}
+
+// SetClock sets a node's wall clock to this machine's and ahead of it.
+func (c *Cluster) SetClock(i int, ahead time.Duration) error {
+	if i < 1 || i > c.Size() {
+		return fmt.Errorf("there is no node %d: the nodes are 1 to %d", i, c.Size())
+	}
+	c.member(i).clock.Store(int64(ahead))
 	return nil
 }
 

@@ -32,6 +32,9 @@ type Config struct {
 
 	// OnMessage takes a message of a peer. It must not block: what comes after on the same connection waits for it.
 	OnMessage func(raft.Message)
+	// OnClock hears what a peer's wall clock was (Unix nanoseconds) a packet's travel ago. Each peer says it four times
+	// in Limits.PeerSilence or more often. It must not block. Nil: nobody wants to know.
+	OnClock func(peer raft.ID, clock int64)
 	// OnUnreachable hears that messages to a peer were lost, because its connection ended or its queue is full.
 	OnUnreachable func(raft.ID)
 	// OnSession serves a SQL session until it returns; then the stream is flushed and closed. The context ends when
@@ -42,6 +45,9 @@ type Config struct {
 	OnJoin func(ctx context.Context, request *joinpb.JoinRequest, exporter []byte) *joinpb.JoinAnswer
 	// OnKey takes the authority's private key (PKCS #8, DER) from a peer. It returns when the key is durable.
 	OnKey func(keyDER []byte) error
+
+	// Now is the wall clock that peers are told of. Nil: time.Now.
+	Now func() time.Time
 
 	// maxDatagram is largestDatagram, or less in tests.
 	maxDatagram int
@@ -61,6 +67,12 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.OnMessage == nil {
 		c.OnMessage = func(raft.Message) {}
+	}
+	if c.OnClock == nil {
+		c.OnClock = func(raft.ID, int64) {}
+	}
+	if c.Now == nil {
+		c.Now = time.Now
 	}
 	if c.OnUnreachable == nil {
 		c.OnUnreachable = func(raft.ID) {}

@@ -7,8 +7,8 @@ import (
 
 // Counters counts what an Endpoint has done since it was opened.
 type Counters struct {
-	// Sent and Received count messages of peers.
-	Sent, Received uint64
+	// Sent and Received count messages between cores; Clocks those received that told nothing but a clock.
+	Sent, Received, Clocks uint64
 	// Datagrams counts those sent as datagrams; Oversized those that were too large for one and went on the stream.
 	Datagrams, Oversized uint64
 	// NoConnection and QueueFull count messages that were dropped before they were sent.
@@ -28,7 +28,7 @@ type Counters struct {
 // counters is Counters while it counts.
 type counters struct {
 	sent, received, datagrams, oversized atomic.Uint64
-	noConnection, queueFull              atomic.Uint64
+	clocks, noConnection, queueFull      atomic.Uint64
 	misfit, malformed                    atomic.Uint64
 	refused, disconnected, turnedAway    atomic.Uint64
 	sessions, relays, clients, joins     places
@@ -38,7 +38,7 @@ type counters struct {
 func (e *Endpoint) Counters() Counters {
 	c := &e.counters
 	return Counters{
-		Sent: c.sent.Load(), Received: c.received.Load(), Datagrams: c.datagrams.Load(), Oversized: c.oversized.Load(),
+		Sent: c.sent.Load(), Received: c.received.Load(), Clocks: c.clocks.Load(), Datagrams: c.datagrams.Load(), Oversized: c.oversized.Load(),
 		NoConnection: c.noConnection.Load(), QueueFull: c.queueFull.Load(),
 		Misfit: c.misfit.Load(), Malformed: c.malformed.Load(), Refused: c.refused.Load(), Disconnected: c.disconnected.Load(),
 		Sessions: c.sessions.taken(), Relays: c.relays.taken(), Connections: c.clients.taken(), Joins: c.joins.taken(),

@@ -15,7 +15,7 @@ import (
 // strayLink is a link from node 2 to node 1 without a connection, for what is read on one.
 func strayLink(onMessage func(raft.Message)) *link {
 	e := &Endpoint{self: 1, cluster: identity.Cluster{1, 2, 3}, config: Config{
-		OnMessage: onMessage, Incarnation: 11, Fingerprint: []byte("same"), Limits: Limits{}.withDefaults()}}
+		OnMessage: onMessage, OnClock: func(raft.ID, int64) {}, Incarnation: 11, Fingerprint: []byte("same"), Limits: Limits{}.withDefaults()}}
 	return &link{endpoint: e, peer: 2, incarnation: 22}
 }
 
@@ -36,6 +36,7 @@ func envelopes(f *testing.F, framed bool) (all [][]byte) {
 	for _, m := range examples(2, 1) {
 		add(identity.Cluster{1, 2, 3}, 22, m)
 	}
+	add(identity.Cluster{1, 2, 3}, 22, wire.Clock{Envelope: raft.Envelope{From: 2, To: 1}})
 	add(identity.Cluster{9}, 22, examples(2, 1)[0])
 	add(identity.Cluster{1, 2, 3}, 23, examples(2, 1)[0])
 	add(identity.Cluster{1, 2, 3}, 22, examples(3, 1)[0])
@@ -62,8 +63,8 @@ func FuzzDatagram(f *testing.F) {
 		l := strayLink(belongs(t))
 		l.deliver(datagram)
 		c := &l.endpoint.counters
-		if c.received.Load()+c.misfit.Load()+c.malformed.Load() != 1 {
-			t.Errorf("received %d, misfit %d, malformed %d", c.received.Load(), c.misfit.Load(), c.malformed.Load())
+		if c.received.Load()+c.clocks.Load()+c.misfit.Load()+c.malformed.Load() != 1 {
+			t.Errorf("received %d, clocks %d, misfit %d, malformed %d", c.received.Load(), c.clocks.Load(), c.misfit.Load(), c.malformed.Load())
 		}
 	})
 }

@@ -180,6 +180,7 @@ func (l *link) run() error {
 	group.Go(func() { l.readDatagrams(ctx) })
 	group.Go(func() { l.acceptStreams(ctx) })
 	group.Go(func() { l.endIf(l.acceptAppends(ctx)) })
+	l.tellClock()
 	<-ctx.Done()
 	l.outbox.close()
 	group.Wait()
@@ -248,7 +249,7 @@ func (l *link) sendDatagrams() {
 	for {
 		select {
 		case m := <-l.datagrams:
-			encoded, err := wire.EncodePeer(buffer[:0], e.cluster, e.config.Incarnation, time.Now().UnixNano(), m)
+			encoded, err := wire.EncodePeer(buffer[:0], e.cluster, e.config.Incarnation, e.config.Now().UnixNano(), m)
 			if err != nil {
 				l.unsendable(err)
 				continue
@@ -257,8 +258,10 @@ func (l *link) sendDatagrams() {
 			var large *quic.DatagramTooLargeError
 			switch err := l.sendDatagram(encoded); {
 			case err == nil:
-				e.counters.sent.Add(1)
-				e.counters.datagrams.Add(1)
+				if _, clock := m.(wire.Clock); !clock {
+					e.counters.sent.Add(1)
+					e.counters.datagrams.Add(1)
+				}
 			case errors.As(err, &large):
 				e.counters.oversized.Add(1)
 				l.post(m)
@@ -284,7 +287,7 @@ func (l *link) readDatagrams(ctx context.Context) {
 		if err != nil {
 			return // the connection has ended
 		}
-		l.deliver(datagram)
+		l.deliverDatagram(datagram)
 	}
 }
 
@@ -321,20 +324,52 @@ func (l *link) readAppends(in *bufio.Reader) error {
 	}
 }
 
-// deliver hands a message to the node if it is this connection's. One that is not is dropped and counted.
+// tellClock tells the peer what this node's clock is.
+func (l *link) tellClock() {
+	l.send(wire.Clock{Envelope: raft.Envelope{From: l.endpoint.self, To: l.peer}})
+}
+
+// deliver hands a message to the node if it is this connection's.
 func (l *link) deliver(encoded []byte) error {
+	envelope, err := l.take(encoded)
+	l.handOn(envelope.Message)
+	return err
+}
+
+// handOn gives the node what is for its core.
+func (l *link) handOn(m raft.Message) {
+	switch m.(type) {
+	case nil:
+	case wire.Clock:
+		l.endpoint.counters.clocks.Add(1)
+	default:
+		l.endpoint.counters.received.Add(1)
+		l.endpoint.config.OnMessage(m)
+	}
+}
+
+// deliverDatagram is deliver for a datagram, which tells the peer's clock as well: it is sent once and at once. What
+// comes on a stream may have waited in a queue or been sent again, so that its clock is old.
+func (l *link) deliverDatagram(encoded []byte) {
+	envelope, _ := l.take(encoded) // an error was counted, and costs a datagram alone
+	if envelope.Message != nil {
+		l.endpoint.config.OnClock(l.peer, envelope.Clock)
+	}
+	l.handOn(envelope.Message)
+}
+
+// take decodes a message. One that is not this connection's is dropped and counted: then there is no Message.
+func (l *link) take(encoded []byte) (wire.PeerEnvelope, error) {
 	e := l.endpoint
 	envelope, err := wire.DecodePeer(encoded)
 	if err != nil {
 		e.counters.malformed.Add(1)
-		return err
+		return wire.PeerEnvelope{}, err
 	}
 	names := envelope.Message.Header()
 	if envelope.Cluster != e.cluster || envelope.Incarnation != l.incarnation || names.From != l.peer || names.To != e.self {
 		e.counters.misfit.Add(1)
-		return nil
+		return wire.PeerEnvelope{}, nil
 	}
-	e.counters.received.Add(1)
-	e.config.OnMessage(envelope.Message)
-	return nil
+	return envelope, nil
 }

@@ -3,7 +3,6 @@ package transport
 import (
 	"errors"
 	"sync"
-	"time"
 
 	"github.com/quic-go/quic-go"
 
@@ -184,6 +183,6 @@ func (o *outbox) write(buffer []byte, batch []queued) ([]byte, error) {
 // encoder returns what puts this node's messages into frames of a stream.
 func (e *Endpoint) encoder() func([]byte, raft.Message) ([]byte, error) {
 	return func(dst []byte, m raft.Message) ([]byte, error) {
-		return wire.AppendPeerFrame(dst, e.cluster, e.config.Incarnation, time.Now().UnixNano(), m)
+		return wire.AppendPeerFrame(dst, e.cluster, e.config.Incarnation, e.config.Now().UnixNano(), m)
 	}
 }

@@ -173,16 +173,21 @@ func (e *Endpoint) servePeer(conn *quic.Conn, peer raft.ID) {
 	}
 }
 
-// watchSilence closes the connections of peers that say nothing. QUIC would take longer: the timeout that both sides
-// agree on is at least 5 s for the side that accepted.
+// watchSilence closes the connections of peers that say nothing, and sees to it that this node says something. QUIC
+// would take longer: the timeout that both sides agree on is at least 5 s for the side that accepted.
 func (e *Endpoint) watchSilence() {
 	silence := e.config.Limits.PeerSilence
 	ticker := time.NewTicker(silence / 8)
+	ticks := 0
 	defer ticker.Stop()
 	for {
 		select {
 		case now := <-ticker.C:
+			ticks++
 			for l := range maps.Values(*e.links.Load()) {
+				if ticks%2 == 0 {
+					l.tellClock()
+				}
 				if packets := l.conn.ConnectionStats().PacketsReceived; packets != l.packets {
 					l.packets, l.heard = packets, now
 				} else if now.Sub(l.heard) > silence {

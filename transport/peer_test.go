@@ -418,3 +418,41 @@ func TestDeadPeerLeaves(t *testing.T) {
 		t.Errorf("%d peers are left", len(a.peers))
 	}
 }
+
+// Nodes that have nothing to tell each other know each other's wall clock all the same, and no core hears of it.
+func TestIdlePeersTellTheirClocks(t *testing.T) {
+	r := newRealm(t)
+	type told struct {
+		peer  raft.ID
+		clock int64
+	}
+	heard := make(chan told, 1)
+	wrong := time.Unix(1_000_000_000, 0)
+	a := r.start(1, impatient, func(c *Config) {
+		c.OnClock = func(peer raft.ID, clock int64) {
+			select {
+			case heard <- told{peer, clock}:
+			default:
+			}
+		}
+	})
+	b := r.start(2, impatient, func(c *Config) { c.Now = func() time.Time { return wrong } })
+	meet(t, a, b)
+	for range 3 {
+		select {
+		case got := <-heard:
+			if want := (told{2, wrong.UnixNano()}); got != want {
+				t.Errorf("node 1 heard %v, want %v", got, want)
+			}
+		case <-time.After(patience):
+			t.Fatal("node 1 heard no clock")
+		}
+	}
+	select {
+	case m := <-a.messages:
+		t.Errorf("the core of node 1 got %v", m)
+	case m := <-b.messages:
+		t.Errorf("the core of node 2 got %v", m)
+	default:
+	}
+}

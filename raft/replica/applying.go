@@ -38,10 +38,10 @@ func (h *Handler) ApplyFailed(err error) {
 	a := &h.applying
 	if a.err == nil {
 		a.pause = firstRetry
-		h.node.SetFit(false)
 		h.log.Error("applying paused", "term", uint64(h.term), "err", err)
 	}
 	a.err = err
+	h.refit()
 	a.retryAt = h.env.Clock.Now().Add(a.pause)
 	a.pause = min(2*a.pause, lastRetry)
 	h.changed = true
@@ -53,7 +53,7 @@ func (h *Handler) ApplyResumed() {
 		return
 	}
 	h.applying = applying{}
-	h.node.SetFit(true)
+	h.refit()
 	h.log.Info("applying resumed", "term", uint64(h.term))
 	h.changed = true
 }

@@ -37,6 +37,8 @@ type arrivals struct {
 	written     written
 	// applying are the outcomes of the applier, nil: it works again.
 	applying []error
+	// fit is the newest judgement of the layers above, or nil.
+	fit *bool
 }
 
 type loaded struct {

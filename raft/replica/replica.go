@@ -227,6 +227,9 @@ func (r *Replica) deliver(h *Handler, a *arrivals) {
 			h.ApplyResumed()
 		}
 	}
+	if a.fit != nil {
+		h.SetFit(*a.fit)
+	}
 	for _, l := range a.loaded {
 		h.Loaded(l.load, l.entries, l.err)
 	}

@@ -48,7 +48,7 @@ func checkBody(e raft.Envelope, m raft.Message) string {
 		return checkIndex("index", m.Index)
 	case raft.Removed:
 		return checkIndex("index", m.Index)
-	case raft.HeartbeatAck, raft.VoteAck, raft.ReadIndex:
+	case raft.HeartbeatAck, raft.VoteAck, raft.ReadIndex, Clock:
 		return ""
 	}
 	return fmt.Sprintf("a %T is of a kind that this version does not know", m)

@@ -22,6 +22,11 @@ type PeerEnvelope struct {
 	Message     raft.Message
 }
 
+// Clock is a message that says nothing but what every message says: what the sender's wall clock is. Peers that have
+// nothing to tell each other send it, so that every node can compare its clock with those of all others. It has no body,
+// and its term means nothing.
+type Clock struct{ raft.Envelope }
+
 // EncodePeer appends m as it is sent in a datagram: without a length. A message that [DecodePeer] would refuse is an
 // error that wraps [ErrPeerMessage]; one above [MaxPeerFrame] is [ErrFrameTooLarge].
 func EncodePeer(dst []byte, cluster [16]byte, incarnation uint64, clock int64, m raft.Message) ([]byte, error) {
@@ -138,6 +143,9 @@ func unpackBody(p *peerpb.PeerMessage) (raft.Message, error) {
 		return raft.ReadIndexAck{Envelope: e, Seq: a.Seq, Index: raft.Index(a.Index), Rejected: a.Rejected}, nil
 	case *peerpb.PeerMessage_Removed:
 		return raft.Removed{Envelope: e, Index: raft.Index(b.Removed.Index)}, nil
+	}
+	if p.Body == nil && len(p.ProtoReflect().GetUnknown()) == 0 {
+		return Clock{e}, nil
 	}
 	return nil, fmt.Errorf("%w: a body of a kind that this version does not know", ErrPeerMessage)
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/rsqld/rsqld/raft"
@@ -31,7 +32,7 @@ func randomMessage(r *rand.Rand) raft.Message {
 	}
 	index := func() raft.Index { return raft.Index(number()) }
 	coin := func() bool { return r.IntN(2) == 0 }
-	switch r.IntN(10) {
+	switch r.IntN(11) {
 	case 0:
 		return randomAppend(r, e, id())
 	case 1:
@@ -57,6 +58,8 @@ func randomMessage(r *rand.Rand) raft.Message {
 		return raft.ReadIndex{Envelope: e, Seq: number()}
 	case 8:
 		return raft.ReadIndexAck{Envelope: e, Seq: number(), Index: index(), Rejected: coin()}
+	case 9:
+		return Clock{e}
 	default:
 		return raft.Removed{Envelope: e, Index: index()}
 	}
@@ -105,7 +108,7 @@ func TestPeer(t *testing.T) {
 			t.Fatalf("the frame holds something else than the datagram: %v", err)
 		}
 	}
-	if len(kinds) != 10 {
+	if len(kinds) != 11 {
 		t.Errorf("only these kinds were tried: %v", kinds)
 	}
 }
@@ -196,7 +199,10 @@ func TestPeerRefusesFrames(t *testing.T) {
 		return p
 	}
 	tests := map[string]func(*peerpb.PeerMessage){
-		"no body":        func(p *peerpb.PeerMessage) { p.Body = nil },
+		"unknown body": func(p *peerpb.PeerMessage) {
+			p.Body = nil
+			p.ProtoReflect().SetUnknown(protowire.AppendBytes(protowire.AppendTag(nil, 30, protowire.BytesType), nil))
+		},
 		"no cluster":     func(p *peerpb.PeerMessage) { p.Cluster = nil },
 		"long cluster":   func(p *peerpb.PeerMessage) { p.Cluster = make([]byte, 17) },
 		"no incarnation": func(p *peerpb.PeerMessage) { p.Incarnation = 0 },

@@ -1,0 +1,41 @@
+package replica_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/rsqld/rsqld/raft"
+)
+
+// A leader that the layers above find unfit hands over and does not lead again before they find it fit; what it finds
+// out by itself counts beside that.
+func TestUnfitLeaderHandsOver(t *testing.T) {
+	testCluster(t, 3, func(t *testing.T, c *cluster) {
+		m := c.leader()
+		c.propose(m, "a")
+		m.SetFit(false)
+		c.eventually("it leads no more", func() bool { return m.Status().Role != raft.Leader })
+		next := c.leader()
+		c.propose(next, "b")
+		m.machine.fail(errDiskFull)
+		c.propose(next, "c")
+		c.eventually("it cannot apply", func() bool { return m.ApplyErr() != nil })
+		m.SetFit(true)
+		c.pass(time.Second)
+		if m.Status().Fit {
+			t.Error("a node that cannot apply is fit because the layers above say so")
+		}
+		m.SetFit(false)
+		m.machine.fail(nil)
+		c.eventually("it applies again", func() bool { return m.ApplyErr() == nil })
+		if m.Status().Fit {
+			t.Error("a node that the layers above find unfit is fit because it applies")
+		}
+		m.SetFit(true)
+		c.eventually("it is fit", func() bool { return m.Status().Fit })
+		if err := next.Transfer(within(t, time.Minute), m.id); err != nil {
+			t.Fatal(err)
+		}
+		c.propose(c.leader(m.id), "d")
+	})
+}
