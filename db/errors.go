@@ -145,7 +145,8 @@ func ended(ctx context.Context) *Error {
 
 // refusals are errors of proposals that were certainly not made, because of what was asked for.
 var refusals = []error{
-	raft.ErrUnsupportedChange, raft.ErrMember, raft.ErrNotMember, raft.ErrNotLearner, raft.ErrNotVoter, raft.ErrLastVoter,
+	raft.ErrUnsupportedChange, raft.ErrMember, raft.ErrReused, raft.ErrTooManyMembers, raft.ErrNotMember, raft.ErrNotLearner,
+	raft.ErrNotVoter, raft.ErrLastVoter,
 }
 
 // proposalError translates what became of a proposal that was not applied. ctx is the one it waited with.

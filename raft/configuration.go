@@ -9,8 +9,15 @@ import (
 	"github.com/rsqld/rsqld/raft/quorum"
 )
 
+// MaxMembers is how many members a cluster may have, and MaxRemoved how many removed ones are remembered. The log keeps a
+// configuration in places of fixed size, and all of it must fit.
+const (
+	MaxMembers = 64
+	MaxRemoved = 64
+)
+
 // Configuration says who votes and who only learns. It is a value: no function changes one in place. All lists
-// are sorted and free of doubles; no id is in more than one of Voters and Learners.
+// are sorted and free of doubles; no id is in two of Voters, Learners and Removed.
 //
 // A joint configuration (§4.3) has Outgoing voters as well: then every quorum is one of Voters and one of
 // Outgoing. LearnersNext are voters of Outgoing that become learners when the joint configuration is left.
@@ -19,6 +26,10 @@ type Configuration struct {
 	Outgoing     []ID
 	Learners     []ID
 	LearnersNext []ID
+	// Removed were members and are none, for ever: an id belongs to a disk, whose votes and acknowledgements in former
+	// configurations must not count as another's. It travels with the configuration, because the log that shows the
+	// removal is compacted; beyond MaxRemoved the lowest ids are forgotten, as ids are given out rising.
+	Removed []ID
 }
 
 // Joint reports whether two majorities are needed.
@@ -60,16 +71,16 @@ func (c Configuration) String() string {
 }
 
 // configurationFormat is the first byte of an encoded Configuration.
-const configurationFormat = 1
+const configurationFormat = 2
 
 // ErrConfiguration is the cause of every failure to decode a Configuration.
 var ErrConfiguration = errors.New("not a configuration")
 
-// AppendBinary appends the encoding that an EntryConfiguration holds: a format byte, then the four lists, each a
+// AppendBinary appends the encoding that an EntryConfiguration holds: a format byte, then the five lists, each a
 // uvarint count and uvarint ids in rising order.
 func (c Configuration) AppendBinary(b []byte) ([]byte, error) {
 	b = append(b, configurationFormat)
-	for _, list := range [][]ID{c.Voters, c.Outgoing, c.Learners, c.LearnersNext} {
+	for _, list := range [][]ID{c.Voters, c.Outgoing, c.Learners, c.LearnersNext, c.Removed} {
 		b = binary.AppendUvarint(b, uint64(len(list)))
 		for _, id := range list {
 			b = binary.AppendUvarint(b, uint64(id))
@@ -85,7 +96,7 @@ func DecodeConfiguration(b []byte) (Configuration, error) {
 	}
 	b = b[1:]
 	var c Configuration
-	for _, list := range []*[]ID{&c.Voters, &c.Outgoing, &c.Learners, &c.LearnersNext} {
+	for _, list := range []*[]ID{&c.Voters, &c.Outgoing, &c.Learners, &c.LearnersNext, &c.Removed} {
 		var err error
 		if *list, b, err = decodeIDs(b); err != nil {
 			return Configuration{}, err
@@ -123,7 +134,11 @@ func (c Configuration) validate() error {
 	if len(c.Voters) == 0 {
 		return fmt.Errorf("%w: no voters", ErrConfiguration)
 	}
-	for _, list := range [][]ID{c.Voters, c.Outgoing, c.Learners, c.LearnersNext} {
+	if members := c.Members(); len(members) > MaxMembers || len(c.Removed) > MaxRemoved {
+		return fmt.Errorf("%w: %d members and %d removed, the most is %d and %d",
+			ErrConfiguration, len(members), len(c.Removed), MaxMembers, MaxRemoved)
+	}
+	for _, list := range [][]ID{c.Voters, c.Outgoing, c.Learners, c.LearnersNext, c.Removed} {
 		for i, id := range list {
 			if id == 0 || i > 0 && id <= list[i-1] {
 				return fmt.Errorf("%w: ids %v are not rising from 1", ErrConfiguration, list)
@@ -138,6 +153,11 @@ func (c Configuration) validate() error {
 	for _, id := range c.LearnersNext {
 		if !contains(c.Outgoing, id) || contains(c.Voters, id) {
 			return fmt.Errorf("%w: %d is to become a learner and does not leave the voters", ErrConfiguration, id)
+		}
+	}
+	for _, id := range c.Removed {
+		if c.Member(id) {
+			return fmt.Errorf("%w: %d is a member and was removed", ErrConfiguration, id)
 		}
 	}
 	return nil

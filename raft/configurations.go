@@ -45,20 +45,6 @@ func (c *configurations) at(index Index) *ConfigurationAt {
 	return &c.list[max(after, 1)-1]
 }
 
-// highest returns the highest id that was a member up to index, as far as is remembered.
-func (c *configurations) highest(index Index) ID {
-	var highest ID
-	for i := range c.list {
-		if c.list[i].Index > index {
-			break
-		}
-		if members := c.list[i].Configuration.Members(); len(members) > 0 {
-			highest = max(highest, members[len(members)-1])
-		}
-	}
-	return highest
-}
-
 // push adds the configuration of a newly appended entry.
 func (c *configurations) push(next ConfigurationAt) { c.list = append(c.list, next) }
 

@@ -42,13 +42,14 @@
 //
 // PreVote, CheckQuorum and leader stickiness are always on and only together (election.go). A leader sends entries before
 // they are on its own disk and counts itself only for what is (leader.go). A configuration counts from the moment it is
-// appended and is derived from the log alone (configurations.go). Reads are proved by rounds that the leader counts itself
+// appended and is derived from the log alone (configurations.go). Voters change through joint configurations, which the
+// leader leaves by itself (membership.go). Reads are proved by rounds that the leader counts itself
 // (read.go). The commit index reaches followers at once, with the next append or with a heartbeat of its own.
 //
 // # What it does not do
 //
 // It does not transfer snapshots. A peer that needs entries below the log's first one stays "stranded" in Status, with one
-// PeerStranded event; a driver therefore keeps its whole log as long as any member may lack it. It changes the membership
-// by one node at a time; joint configurations are understood everywhere but not made. It does not forward proposals, know
-// clients or sessions, or look into commands. It does not retry: what it refuses was certainly not appended.
+// PeerStranded event; a driver therefore keeps its whole log as long as any member may lack it. It does
+// not promote learners: it says which have caught up. It does not forward proposals, know clients or sessions, or look
+// into commands. It does not retry: what it refuses was certainly not appended.
 package raft

@@ -22,19 +22,23 @@ var (
 	// ErrChangePending says that the last configuration is not committed yet, or that the leader has not
 	// committed an entry of its own term yet. It ends by itself.
 	ErrChangePending = errors.New("another configuration change is pending")
-	// ErrUnsupportedChange says that a Membership is not exactly one id in one of AddLearners, Promote, Remove.
-	ErrUnsupportedChange = errors.New("only one change of one node at a time is supported")
+	// ErrUnsupportedChange says that a Membership names no node, node 0, or a node twice.
+	ErrUnsupportedChange = errors.New("a change names each of its nodes once, and at least one")
 	// ErrMember says that the node to be added is a member already.
 	ErrMember = errors.New("already a member")
+	// ErrReused says that the node to be added was a member and was removed: its id belongs to that disk for ever.
+	ErrReused = errors.New("removed before, and ids are not used again: join as a new node with an empty data directory")
+	// ErrTooManyMembers says that the change would make more than MaxMembers members.
+	ErrTooManyMembers = errors.New("too many members")
 	// ErrNotMember says that the node to be removed is no member.
 	ErrNotMember = errors.New("not a member")
 	// ErrNotLearner says that the node to be promoted is no learner.
 	ErrNotLearner = errors.New("not a learner")
-	// ErrNotVoter says that the target of a transfer is no voter.
+	// ErrNotVoter says that the target of a transfer, or the node to be demoted, is no voter that stays one.
 	ErrNotVoter = errors.New("not a voter")
 	// ErrNotCaughtUp says that the learner to be promoted still lacks old entries (§4.2.1).
 	ErrNotCaughtUp = errors.New("not caught up with the leader's log")
-	// ErrLastVoter says that the change would leave the cluster without a voter.
+	// ErrLastVoter says that the change would leave the cluster without voters.
 	ErrLastVoter = errors.New("the last voter cannot be removed")
 	// ErrNoTarget says that no voter is fit to receive the leadership.
 	ErrNoTarget = errors.New("no voter to transfer leadership to")

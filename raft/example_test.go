@@ -54,7 +54,7 @@ func Example() {
 	// Output:
 	// candidate of term 2: only voter
 	// leader of term 2: won election
-	// apply 1/1 configuration "\x01\x01\x01\x00\x00\x00"
+	// apply 1/1 configuration "\x02\x01\x01\x00\x00\x00\x00"
 	// apply 2/2 noop ""
 	// apply 2/3 command "hello"
 	// apply 2/4 command "world"

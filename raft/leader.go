@@ -3,7 +3,6 @@ package raft
 import (
 	"fmt"
 	"math"
-	"slices"
 
 	"github.com/rsqld/rsqld/raft/tracker"
 )
@@ -20,13 +19,8 @@ type leadership struct {
 	transferSince uint64
 	// hurried says that TimeoutNow was sent since the last heartbeat.
 	hurried bool
-	// leaving is the index of the committed configuration that this leader is not a member of, or 0.
+	// leaving is the index of the committed configuration in which this leader does not vote, or 0.
 	leaving Index
-
-	// newer and older are the log's last index at the last two of the samples taken every T: what a learner must
-	// hold to count as caught up is at least T old, and at most 2T.
-	newer, older Index
-	sampled      uint64
 }
 
 // peer is what the leader knows of one other member.
@@ -44,6 +38,8 @@ type peer struct {
 	// loading is what the driver was asked to read for this peer; it is not asked again before the tick loadAfter.
 	loading   Range
 	loadAfter uint64
+	// chase is its race with the end of the log, of interest while it is a learner.
+	chase chase
 	// lowest says that the oldest entry held was probed, without an acknowledgement since.
 	lowest bool
 }
@@ -56,9 +52,7 @@ func (p *peer) next() Index  { return Index(p.progress.Next()) }
 func (n *Node) becomeLeader() {
 	n.resetTimer()
 	n.beat = 0
-	last := n.log.last.Index
-	n.lead = leadership{newer: last, older: last, sampled: n.now}
-	n.lead.uncommitted = n.log.bytes(n.log.commit+1, last)
+	n.lead = leadership{uncommitted: n.log.bytes(n.log.commit+1, n.log.last.Index)}
 	n.setRole(Leader, n.config.ID, "won election")
 	n.reconcilePeers()
 	n.lead.append(n, EntryNoop, nil)
@@ -71,7 +65,7 @@ func (n *Node) resign() {
 		n.emit(Transferring{})
 	}
 	n.lead = leadership{}
-	if leaving != 0 {
+	if leaving != 0 && !n.configurations.at(leaving).Configuration.Member(n.config.ID) {
 		n.emit(WasRemoved{Index: leaving})
 	}
 }
@@ -87,12 +81,11 @@ func (n *Node) tickLeader(repeat bool) {
 	if n.role != Leader {
 		return
 	}
-	if n.now-n.lead.sampled >= uint64(n.config.ElectionTicks) {
-		n.lead.older, n.lead.newer, n.lead.sampled = n.lead.newer, n.log.last.Index, n.now
-	}
-	if repeat {
-		for i := range n.lead.peers {
-			n.lead.peers[i].beat, n.lead.peers[i].check = true, true
+	for i := range n.lead.peers {
+		p := &n.lead.peers[i]
+		n.tickChase(p)
+		if repeat {
+			p.beat, p.check = true, true
 		}
 	}
 }
@@ -264,14 +257,11 @@ func (n *Node) reconcilePeers() {
 			continue
 		}
 		peers = append(peers, peer{
-			id: id, ackedAt: n.now, ask: true,
+			id: id, ackedAt: n.now, ask: true, chase: chase{goal: n.log.last.Index, since: n.now},
 			progress: tracker.New(uint64(n.log.last.Index+1), n.config.MaxInflightMessages, n.config.MaxInflightBytes),
 		})
 	}
 	n.lead.peers = peers
-	if n.lead.transferee != 0 && !slices.Contains(n.voters, n.lead.transferee) {
-		n.endTransfer()
-	}
 	n.advanceCommit()
 	n.confirmReads()
 }

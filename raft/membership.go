@@ -3,14 +3,12 @@ package raft
 import (
 	"fmt"
 	"slices"
-
-	"github.com/rsqld/rsqld/raft/tracker"
 )
 
-// Membership is a change of the configuration. In this version exactly one id stands in exactly one of
-// AddLearners, Promote and Remove (single-server change, §4.1); anything else is ErrUnsupportedChange.
+// Membership is a change of the configuration, made in one step. Any number of nodes may come, go and change their
+// part in it, each named once: promoting one and removing another replaces a voter.
 type Membership struct {
-	// AddLearners are nodes that begin to receive the log.
+	// AddLearners are nodes that begin to receive the log. A new node learns before it votes.
 	AddLearners []ID
 	// Promote are learners that become voters.
 	Promote []ID
@@ -20,10 +18,17 @@ type Membership struct {
 	Remove []ID
 }
 
-// Change appends another configuration, which counts at once (§4.1). Old and new majorities overlap because only one node
-// comes, goes or is promoted at a time, and only after the change before it is committed and the leader has committed an
-// entry of its own term. Without the last condition two leaders of different terms can each begin a change from the same
-// base, and their majorities need not overlap (raft-dev, 2015).
+// Change appends another configuration, which counts at once. It returns the id of its entry. The change is done when
+// the last configuration is committed and not joint: until then removed voters are needed, and must not be switched off.
+//
+// Whatever changes the voters goes through a joint configuration (§4.3), in which both majorities decide, and which the
+// leader leaves by itself as soon as it is committed. A change of one voter needs no joint configuration (§4.1); it goes
+// the same way nevertheless, for one more entry, so that there is one rule to prove and to test instead of two. Changes
+// of learners alone change no majority, and are one entry.
+//
+// A change begins only after the one before is committed, and the leader has committed an entry of its own term.
+// Without the last condition two leaders of different terms can each begin a change from the same base, and the
+// majorities of what they change it to need not overlap (raft-dev, 2015).
 func (n *Node) Change(m Membership) (EntryID, error) {
 	switch {
 	case n.role != Leader:
@@ -32,16 +37,27 @@ func (n *Node) Change(m Membership) (EntryID, error) {
 		return EntryID{}, ErrTransferring
 	}
 	active := n.configurations.active()
-	if active.Index > n.log.commit || active.Configuration.Joint() || !n.ownTermCommitted() {
+	if active.Configuration.Joint() || !n.settled(active) {
 		return EntryID{}, ErrChangePending
 	}
 	next, err := active.Configuration.change(m)
 	if err != nil {
 		return EntryID{}, err
 	}
-	if len(m.Promote) > 0 && !n.caughtUp(n.peer(m.Promote[0])) {
-		return EntryID{}, fmt.Errorf("promoting %d: %w", m.Promote[0], ErrNotCaughtUp)
+	for _, id := range m.Promote {
+		if !n.caughtUp(n.peer(id)) {
+			return EntryID{}, fmt.Errorf("promoting %d: %w", id, ErrNotCaughtUp)
+		}
 	}
+	return n.appendConfiguration(next)
+}
+
+// settled reports whether another configuration may follow active: it is committed, and so is an entry of this term.
+func (n *Node) settled(active *ConfigurationAt) bool {
+	return active.Index <= n.log.commit && n.ownTermCommitted()
+}
+
+func (n *Node) appendConfiguration(next Configuration) (EntryID, error) {
 	data, err := next.AppendBinary(nil)
 	if err != nil {
 		return EntryID{}, fmt.Errorf("encoding configuration %s: %w", next, err)
@@ -49,37 +65,107 @@ func (n *Node) Change(m Membership) (EntryID, error) {
 	return n.lead.append(n, EntryConfiguration, data), nil
 }
 
-// change returns the configuration after m.
+// change returns the configuration after m, joint if the voters change.
 func (c Configuration) change(m Membership) (Configuration, error) {
-	ids := slices.Concat(m.AddLearners, m.Promote, m.Demote, m.Remove)
-	if len(ids) != 1 || len(m.Demote) > 0 || ids[0] == 0 {
+	next := Configuration{Voters: slices.Clone(c.Voters), Learners: slices.Clone(c.Learners), Removed: c.Removed}
+	named := slices.Concat(m.AddLearners, m.Promote, m.Demote, m.Remove)
+	slices.Sort(named)
+	if len(named) == 0 || named[0] == 0 || len(slices.Compact(slices.Clone(named))) < len(named) {
 		return Configuration{}, ErrUnsupportedChange
 	}
-	id := ids[0]
-	next := Configuration{Voters: slices.Clone(c.Voters), Learners: slices.Clone(c.Learners)}
-	switch {
-	case len(m.AddLearners) > 0:
-		if c.Member(id) {
-			return Configuration{}, fmt.Errorf("adding %d: %w", id, ErrMember)
+	for _, id := range named {
+		var err error
+		switch {
+		case slices.Contains(m.AddLearners, id):
+			err = next.addLearner(id)
+		case slices.Contains(m.Promote, id):
+			err = next.promote(id)
+		case slices.Contains(m.Demote, id):
+			err = next.demote(id)
+		default:
+			err = next.remove(id)
 		}
-		next.Learners = with(next.Learners, id)
-	case len(m.Promote) > 0:
-		if !c.Learner(id) {
-			return Configuration{}, fmt.Errorf("promoting %d: %w", id, ErrNotLearner)
-		}
-		next.Learners = without(next.Learners, id)
-		next.Voters = with(next.Voters, id)
-	default:
-		if !c.Member(id) {
-			return Configuration{}, fmt.Errorf("removing %d: %w", id, ErrNotMember)
-		}
-		next.Learners = without(next.Learners, id)
-		next.Voters = without(next.Voters, id)
-		if len(next.Voters) == 0 {
-			return Configuration{}, ErrLastVoter
+		if err != nil {
+			return Configuration{}, err
 		}
 	}
+	switch {
+	case len(next.Voters) == 0:
+		return Configuration{}, ErrLastVoter
+	case !slices.Equal(next.Voters, c.Voters):
+		next.Outgoing = c.Voters
+	}
+	if members := len(next.Members()); members > MaxMembers {
+		return Configuration{}, fmt.Errorf("%w: %d, the most is %d", ErrTooManyMembers, members, MaxMembers)
+	}
+	next.Removed = c.removedBy(&next)
 	return next, nil
+}
+
+func (c *Configuration) addLearner(id ID) error {
+	switch {
+	case c.Member(id):
+		return fmt.Errorf("adding %d: %w", id, ErrMember)
+	case contains(c.Removed, id):
+		return fmt.Errorf("adding %d: %w", id, ErrReused)
+	}
+	c.Learners = with(c.Learners, id)
+	return nil
+}
+
+func (c *Configuration) promote(id ID) error {
+	if !c.Learner(id) {
+		return fmt.Errorf("promoting %d: %w", id, ErrNotLearner)
+	}
+	c.Learners, c.Voters = without(c.Learners, id), with(c.Voters, id)
+	return nil
+}
+
+func (c *Configuration) demote(id ID) error {
+	if !c.Voter(id) {
+		return fmt.Errorf("demoting %d: %w", id, ErrNotVoter)
+	}
+	c.Voters, c.LearnersNext = without(c.Voters, id), with(c.LearnersNext, id)
+	return nil
+}
+
+func (c *Configuration) remove(id ID) error {
+	if !c.Member(id) {
+		return fmt.Errorf("removing %d: %w", id, ErrNotMember)
+	}
+	c.Learners, c.Voters = without(c.Learners, id), without(c.Voters, id)
+	return nil
+}
+
+// leave returns the configuration after a joint one.
+func (c Configuration) leave() Configuration {
+	next := Configuration{Voters: c.Voters, Learners: slices.Concat(c.Learners, c.LearnersNext)}
+	slices.Sort(next.Learners)
+	next.Removed = c.removedBy(&next)
+	return next
+}
+
+// removedBy returns who is removed once next has followed c.
+func (c Configuration) removedBy(next *Configuration) []ID {
+	removed := slices.Clone(c.Removed)
+	for _, id := range c.Members() {
+		if !next.Member(id) {
+			removed = with(removed, id)
+		}
+	}
+	return removed[max(0, len(removed)-MaxRemoved):]
+}
+
+// leaveJoint ends a joint configuration as soon as that is allowed, also one that another leader began. It waits for the
+// end of a transfer: if that fails the leader goes on here, else its successor does.
+func (n *Node) leaveJoint() {
+	active := n.configurations.active()
+	if n.role != Leader || !active.Configuration.Joint() || !n.settled(active) || n.lead.transferee != 0 {
+		return
+	}
+	if _, err := n.appendConfiguration(active.Configuration.leave()); err != nil {
+		panic(fmt.Sprintf("raft: leaving configuration %s: %v", active.Configuration, err))
+	}
 }
 
 // with and without change a sorted list that belongs to the caller.
@@ -92,40 +178,28 @@ func without(ids []ID, id ID) []ID {
 	return slices.DeleteFunc(ids, func(other ID) bool { return other == id })
 }
 
-// caughtUp reports whether a peer follows closely enough to vote: it answers, and holds what the log held at a moment
-// between T and 2T ago. This is the last round of §4.2.1, with the clock in the place of the rounds.
-func (n *Node) caughtUp(p *peer) bool {
-	return p.progress.State() == tracker.Replicate && p.match() >= n.lead.older &&
-		n.now-p.ackedAt < uint64(n.config.ElectionTicks)
-}
-
 // configurationCommitted follows the commitment of one or more configurations, the last of which is after.
 func (n *Node) configurationCommitted(before *Configuration, after *ConfigurationAt) {
-	if after.Configuration.Member(n.config.ID) {
-		return
-	}
 	switch {
-	case n.role == Leader:
+	case n.role == Leader && !after.Configuration.Voter(n.config.ID):
 		// It has led without counting itself until here (§4.2.2). The others learn of the commitment while it hands over.
 		n.lead.leaving = after.Index
 		if n.lead.transferee == 0 && n.Transfer(0) != nil {
-			n.becomeFollower(n.hard.Term, 0, "removed")
+			n.becomeFollower(n.hard.Term, 0, "votes no more")
 		}
-	case before.Member(n.config.ID):
+	case before.Member(n.config.ID) && !after.Configuration.Member(n.config.ID):
 		// Nodes that are still being told about the time before they joined are in neither.
 		n.emit(WasRemoved{Index: after.Index})
 	}
 }
 
-// tellRemoved tells a node that asks for votes that it is a member no more. Of an id above all that were ever members
-// nothing is known: its addition may not have arrived here.
+// tellRemoved tells a node that asks for votes that it is a member no more. Of an id that never was a member nothing is
+// said: its addition may not have arrived here.
 func (n *Node) tellRemoved(id ID) {
 	committed := n.configurations.at(n.log.commit)
-	if committed.Configuration.Empty() || committed.Configuration.Member(id) ||
-		id > n.configurations.highest(n.log.commit) {
-		return
+	if contains(committed.Configuration.Removed, id) {
+		n.send(Removed{Envelope: n.to(id), Index: committed.Index})
 	}
-	n.send(Removed{Envelope: n.to(id), Index: committed.Index})
 }
 
 // onRemoved takes the news that this node is a member no more. It is old news if the log here has a newer configuration.

@@ -29,14 +29,23 @@ func TestChangesWait(t *testing.T) {
 	}
 	run(cl)
 	step(t, m, AppendAck{Envelope: Envelope{2, 1, 2}, Match: id.Index})
-	if _, err := m.node.Change(Membership{Remove: []ID{3}}); err != nil {
+	id, err = m.node.Change(Membership{Remove: []ID{3}})
+	if err != nil {
 		t.Errorf("after its commitment: %v", err)
+	}
+	run(cl)
+	step(t, m, AppendAck{Envelope: Envelope{2, 1, 2}, Match: id.Index})
+	if got := m.node.configuration(); got.Joint() {
+		t.Fatalf("configuration is %s, want that the joint one is left", got)
+	}
+	if _, err := m.node.Change(Membership{AddLearners: []ID{5}}); !errors.Is(err, ErrChangePending) {
+		t.Errorf("before the joint configuration is left for good: got %v, want ErrChangePending", err)
 	}
 }
 
 // What cannot be changed is refused by name.
 func TestRefusedChanges(t *testing.T) {
-	cl, m := lead(t, Configuration{Voters: []ID{1, 2}, Learners: []ID{3}}, HardState{Term: 1})
+	cl, m := lead(t, Configuration{Voters: []ID{1, 2}, Learners: []ID{3}, Removed: []ID{9}}, HardState{Term: 1})
 	run(cl)
 	step(t, m, AppendAck{Envelope: Envelope{2, 1, 2}, Match: 2})
 	for _, test := range []struct {
@@ -44,18 +53,22 @@ func TestRefusedChanges(t *testing.T) {
 		want   error
 	}{
 		{Membership{}, ErrUnsupportedChange},
-		{Membership{Demote: []ID{2}}, ErrUnsupportedChange},
-		{Membership{AddLearners: []ID{4, 5}}, ErrUnsupportedChange},
-		{Membership{AddLearners: []ID{4}, Remove: []ID{3}}, ErrUnsupportedChange},
 		{Membership{AddLearners: []ID{0}}, ErrUnsupportedChange},
+		{Membership{AddLearners: []ID{5, 4, 5}}, ErrUnsupportedChange},
+		{Membership{Promote: []ID{3}, Remove: []ID{3}}, ErrUnsupportedChange},
 		{Membership{AddLearners: []ID{2}}, ErrMember},
 		{Membership{AddLearners: []ID{3}}, ErrMember},
+		{Membership{AddLearners: []ID{4, 9}}, ErrReused},
+		{Membership{AddLearners: tooMany()}, ErrTooManyMembers},
 		{Membership{Promote: []ID{2}}, ErrNotLearner},
-		{Membership{Promote: []ID{3}}, ErrNotCaughtUp},
-		{Membership{Remove: []ID{9}}, ErrNotMember},
+		{Membership{Promote: []ID{3}, Remove: []ID{2}}, ErrNotCaughtUp},
+		{Membership{Demote: []ID{3}}, ErrNotVoter},
+		{Membership{Demote: []ID{2}, Remove: []ID{1}}, ErrLastVoter},
+		{Membership{Remove: []ID{2, 8}}, ErrNotMember},
 	} {
-		if _, err := m.node.Change(test.change); !errors.Is(err, test.want) {
-			t.Errorf("%+v: got %v, want %v", test.change, err, test.want)
+		before := m.node.log.last
+		if _, err := m.node.Change(test.change); !errors.Is(err, test.want) || m.node.log.last != before {
+			t.Errorf("%+v: got %v and a log that ends at %s, want %v", test.change, err, m.node.log.last, test.want)
 		}
 	}
 	cl, m = solo(t, voters(1), HardState{Term: 1})
@@ -63,6 +76,14 @@ func TestRefusedChanges(t *testing.T) {
 	if _, err := m.node.Change(Membership{Remove: []ID{1}}); !errors.Is(err, ErrLastVoter) {
 		t.Errorf("removing the last voter: got %v", err)
 	}
+}
+
+// tooMany returns ids of nodes that are too many beside three members.
+func tooMany() (ids []ID) {
+	for id := range ID(MaxMembers - 2) {
+		ids = append(ids, 100+id)
+	}
+	return ids
 }
 
 // A cut takes away all configurations that stood behind it, not only the last (canonical/raft#250).
@@ -108,12 +129,12 @@ func TestOldRemovalIsNotBelieved(t *testing.T) {
 	}
 }
 
-// An id above all that were ever members is not called removed: its addition may not have arrived here.
+// An id that never was a member is not called removed: its addition may not have arrived here.
 func TestUnknownIsNotRemoved(t *testing.T) {
-	cl, m := solo(t, voters(1, 3), HardState{Term: 1})
-	step(t, m, appendOf(3, 1, EntryID{1, 1}, 1))
+	cl, m := solo(t, Configuration{Voters: []ID{1, 4}, Removed: []ID{2}}, HardState{Term: 1})
+	step(t, m, appendOf(4, 1, EntryID{1, 1}, 1))
 	run(cl)
-	for id, told := range map[ID]bool{2: true, 3: false, 4: false} {
+	for id, told := range map[ID]bool{2: true, 3: false, 4: false, 5: false} {
 		_ = m.node.Step(Vote{Envelope: Envelope{id, 1, 2}, Last: EntryID{1, 1}, Pre: true}) // stickiness may refuse it
 		got := false
 		for _, msg := range run(cl) {
@@ -153,18 +174,54 @@ func TestJointConfigurationNeedsBothMajorities(t *testing.T) {
 	if m.node.role != Leader || m.node.log.commit != 0 {
 		t.Fatalf("it is %s with commit %d, want a leader with 0", m.node.role, m.node.log.commit)
 	}
+	if _, err := m.node.Change(Membership{AddLearners: []ID{7}}); !errors.Is(err, ErrChangePending) {
+		t.Errorf("a change in a joint configuration: got %v, want ErrChangePending", err)
+	}
+	if err := m.node.Transfer(4); !errors.Is(err, ErrNotVoter) {
+		t.Errorf("a transfer to a voter that leaves: got %v, want ErrNotVoter", err)
+	}
 	step(t, m, ack(5))
 	if m.node.log.commit != 2 {
 		t.Errorf("commit is %d with both majorities, want 2", m.node.log.commit)
 	}
-	if _, err := m.node.Change(Membership{AddLearners: []ID{7}}); !errors.Is(err, ErrChangePending) {
-		t.Errorf("a change in a joint configuration: got %v, want ErrChangePending", err)
+}
+
+// While a configuration is joint, a leader needs the answers of both majorities to lead on (CheckQuorum, §6.2), and to
+// prove that it leads (ReadIndex, §6.4).
+func TestJointConfigurationNeedsBothMajoritiesToLead(t *testing.T) {
+	cl, m := solo(t, Configuration{Voters: []ID{1, 2, 3}, Outgoing: []ID{1, 4, 5}}, HardState{Term: 1})
+	cl.timeout(1)
+	term := Term(2)
+	for _, from := range []ID{2, 4} {
+		step(t, m, VoteAck{Envelope: Envelope{from, 1, term}, Pre: true, Granted: true})
 	}
 	run(cl)
+	step(t, m, VoteAck{Envelope: Envelope{2, 1, term}, Granted: true}, VoteAck{Envelope: Envelope{4, 1, term}, Granted: true})
+	alive := func(from ID) Message {
+		return HeartbeatAck{Envelope: Envelope{from, 1, term}, Round: m.node.reads.round}
+	}
+	// An entry of its term is committed, and the joint configuration is not left because a transfer is under way.
+	if err := m.node.Transfer(2); err != nil {
+		t.Fatal(err)
+	}
+	run(cl)
+	step(t, m, AppendAck{Envelope: Envelope{2, 1, term}, Match: 2}, AppendAck{Envelope: Envelope{4, 1, term}, Match: 2})
+	if err := m.node.Read(1); err != nil {
+		t.Fatal(err)
+	}
+	run(cl)
+	step(t, m, alive(2), alive(3))
+	if run(cl); len(m.reads) > 0 {
+		t.Errorf("one majority of two confirmed a read: %+v", m.reads)
+	}
+	step(t, m, alive(5))
+	if run(cl); len(m.reads) != 1 || m.reads[0].Err != nil {
+		t.Errorf("both majorities answered, reads are %+v", m.reads)
+	}
 	for range 9 {
 		m.node.Tick()
 	}
-	step(t, m, HeartbeatAck{Envelope: Envelope{2, 1, 2}}, HeartbeatAck{Envelope: Envelope{3, 1, 2}})
+	step(t, m, alive(2), alive(3))
 	m.node.Tick()
 	if m.node.role == Leader {
 		t.Error("it leads on without the outgoing majority")
@@ -177,14 +234,25 @@ func TestRemovedVoterMayBeNeeded(t *testing.T) {
 	cl := newCluster(t, 1, Config{ElectionTicks: 10, HeartbeatTicks: 3}, voters(1, 2))
 	cl.elect(1)
 	one := cl.member(1)
-	id, err := one.node.Change(Membership{Remove: []ID{1}})
-	if err != nil {
+	if _, err := one.node.Change(Membership{Remove: []ID{1}}); err != nil {
 		t.Fatal(err)
 	}
+	for one.node.configuration().Joint() {
+		cl.process(one)
+		cl.finish(one)
+		cl.process(cl.member(2))
+		cl.finish(cl.member(2))
+		mail := cl.mail
+		cl.mail = nil
+		for _, msg := range mail {
+			_ = cl.deliver(msg) // none matters but those of the change
+		}
+	}
+	id := one.node.log.last
 	cl.process(one)
 	cl.finish(one)
 	cl.mail = nil
-	one.start(t) // nobody else has the change
+	one.start(t) // nobody else has its last entry
 	for range 20 {
 		cl.tick(10, nil)
 	}

@@ -235,4 +235,5 @@ func (n *Node) commitTo(index Index) {
 	if before.Index != after.Index {
 		n.configurationCommitted(&before.Configuration, after)
 	}
+	n.leaveJoint()
 }

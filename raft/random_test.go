@@ -34,7 +34,10 @@ type world struct {
 	trouble int
 	faults  [5]int
 
-	elections, crashes, commits, answered, changes, truncations, transfers, loads, damaged int
+	// pairs are the consecutive configurations whose quorums were compared.
+	pairs map[string]bool
+
+	elections, crashes, commits, answered, changes, joint, truncations, transfers, loads, damaged int
 }
 
 type promise struct {
@@ -51,7 +54,7 @@ func newWorld(t testing.TB, seed uint64) *world {
 	w := &world{
 		random:  rand.New(rand.NewPCG(seed, 7)),
 		leaders: map[Term]ID{}, entries: map[EntryID]seenEntry{}, votes: map[promise]ID{}, reads: map[ReadID]Index{},
-		cut: map[[2]ID]bool{},
+		cut: map[[2]ID]bool{}, pairs: map[string]bool{},
 	}
 	limits := Config{
 		ElectionTicks: 10, HeartbeatTicks: 3, MaxMessageBytes: 200, MaxInflightMessages: 4, MaxInflightBytes: 600,
@@ -102,6 +105,10 @@ func (w *world) checkReady(m *member, r *Ready) {
 			w.truncations++
 		case ConfigurationChanged:
 			w.changes++
+			if e.Configuration.Joint() {
+				w.joint++
+			}
+			w.checkConfigurations(m.node.configurations.list)
 		}
 	}
 	for _, read := range r.Reads {
@@ -118,6 +125,48 @@ func (w *world) checkReady(m *member, r *Ready) {
 		}
 	}
 	w.loads += len(r.Load)
+}
+
+// checkConfigurations checks that the quorums of consecutive configurations intersect: that is what makes a change safe.
+func (w *world) checkConfigurations(list []ConfigurationAt) {
+	for i := 1; i < len(list); i++ {
+		before, after := &list[i-1].Configuration, &list[i].Configuration
+		pair := before.String() + " then " + after.String()
+		if !w.pairs[pair] && !before.Empty() {
+			w.pairs[pair] = true
+			if apart := disjointQuorums(before, after); apart != nil {
+				w.fail("configurations %s: %v decides in one, all others in the other", pair, apart)
+			}
+		}
+	}
+}
+
+// disjointQuorums returns a quorum of a without which b has a quorum as well, nil if there is none. It tries them all.
+func disjointQuorums(a, b *Configuration) []ID {
+	ids := slices.Concat(a.voters(), b.voters())
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	for subset := range 1 << len(ids) {
+		agrees := func(side bool) func(ID) uint64 {
+			return func(id ID) uint64 {
+				at, _ := slices.BinarySearch(ids, id)
+				if (subset>>at&1 == 1) == side {
+					return 1
+				}
+				return 0
+			}
+		}
+		if a.quorum().Committed(agrees(true)) == 1 && b.quorum().Committed(agrees(false)) == 1 {
+			var apart []ID
+			for at, id := range ids {
+				if subset>>at&1 == 1 {
+					apart = append(apart, id)
+				}
+			}
+			return apart
+		}
+	}
+	return nil
 }
 
 // checkLeader checks Election Safety and Leader Completeness.
@@ -348,15 +397,10 @@ func (w *world) use(m *member) {
 func (w *world) administer(m *member) {
 	other := w.members[w.random.IntN(len(w.members))].id
 	switch w.random.IntN(7) {
-	case 0:
-		_, _ = m.node.Change(Membership{AddLearners: []ID{other}})
-	case 1, 2:
-		_, _ = m.node.Change(Membership{Promote: []ID{other}})
-	case 3:
-		if !w.calm {
-			if _, err := m.node.Change(Membership{Remove: []ID{other}}); err == nil {
-				w.note("%d removes %d", m.id, other)
-			}
+	case 0, 1, 2, 3:
+		change := w.drawChange(m.node.configuration())
+		if _, err := m.node.Change(change); err == nil {
+			w.note("%d changes the members: %+v", m.id, change)
 		}
 	case 4:
 		if m.node.Transfer(other) == nil {
@@ -371,6 +415,34 @@ func (w *world) administer(m *member) {
 		m.node.Unreachable(other)
 	}
 }
+
+// drawChange draws what may happen to each of a few nodes: often to one, sometimes to several in one step.
+func (w *world) drawChange(c *Configuration) (change Membership) {
+	for range 1 + w.random.IntN(3)*w.random.IntN(2) {
+		id := w.members[w.random.IntN(len(w.members))].id
+		if slices.Contains(slices.Concat(change.AddLearners, change.Promote, change.Demote, change.Remove), id) {
+			continue
+		}
+		list := &change.AddLearners
+		switch leaves := !w.calm && w.random.IntN(4) == 0; {
+		case c.Member(id) && leaves && len(w.members) < mostMembers:
+			// Another node is there to come in its place.
+			w.add(ID(len(w.members)+1), w.random.Uint64(), w.members[0].config, disk{}).start(w.t)
+			list = &change.Remove
+		case c.Voter(id) && w.random.IntN(3) > 0:
+			continue
+		case c.Voter(id):
+			list = &change.Demote
+		case c.Learner(id):
+			list = &change.Promote
+		}
+		*list = append(*list, id)
+	}
+	return change
+}
+
+// mostMembers is how many nodes a world may have had in the end, the removed ones included.
+const mostMembers = 12
 
 // everybodyHolds keeps compaction away from what others need: there are no snapshots in this world.
 func (w *world) everybodyHolds(index Index) bool {
@@ -514,16 +586,17 @@ func TestRandom(t *testing.T) {
 		total.commits += w.commits
 		total.answered += w.answered
 		total.changes += w.changes
+		total.joint += w.joint
 		total.truncations += w.truncations
 		total.transfers += w.transfers
 		total.loads += w.loads
 		total.damaged += w.damaged
 	}
-	t.Logf("elections %d, crashes %d, commits %d, reads %d, configurations %d, truncations %d, transfers %d, loads %d, damaged disks %d",
-		total.elections, total.crashes, total.commits, total.answered, total.changes, total.truncations, total.transfers, total.loads, total.damaged)
+	t.Logf("elections %d, crashes %d, commits %d, reads %d, configurations %d (joint %d), truncations %d, transfers %d, loads %d, damaged disks %d",
+		total.elections, total.crashes, total.commits, total.answered, total.changes, total.joint, total.truncations, total.transfers, total.loads, total.damaged)
 	for name, count := range map[string]int{
 		"elections": total.elections, "crashes": total.crashes, "commits": total.commits, "reads": total.answered,
-		"configurations": total.changes, "truncations": total.truncations, "transfers": total.transfers, "loads": total.loads,
+		"configurations": total.changes, "joint configurations": total.joint, "truncations": total.truncations, "transfers": total.transfers, "loads": total.loads,
 		"damaged disks": total.damaged,
 	} {
 		if *seeds >= 250 && count < 25 {

@@ -63,7 +63,7 @@ type LoadRange struct {
 }
 
 // Event is something that an operator may want to read in a log: one of RoleChanged, Voted, Truncated,
-// ConfigurationChanged, Transferring, WasRemoved, PeerStranded.
+// ConfigurationChanged, Transferring, WasRemoved, PeerStranded, LearnerLags.
 type Event interface{ event() }
 
 // RoleChanged says that role, term or known leader changed.
@@ -107,6 +107,14 @@ type PeerStranded struct {
 	Next, First Index
 }
 
+// LearnerLags says that a learner is Behind by so many entries and does not catch up: ten times in a row it took longer
+// than T to receive what the log held at one moment. It is promoted only when it has become faster (§4.2.1).
+type LearnerLags struct {
+	ID     ID
+	Behind Index
+}
+
+func (LearnerLags) event()          {}
 func (PeerStranded) event()         {}
 func (RoleChanged) event()          {}
 func (Voted) event()                {}

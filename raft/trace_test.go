@@ -2,7 +2,6 @@ package raft
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -40,7 +39,7 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 	s.t = t
 	switch d.Cmd {
 	case "cluster": // voters=(1,2) [learners=(3)] [limits]
-		s.open(d, newCluster(t, 1, limits(d), configurationOf(d)))
+		s.open(d, newCluster(t, 1, limits(d), configurationOf(s.t, d)))
 	case "logs": // voters=(…), input lines "id term: terms of entries 1, 2, …"
 		s.open(d, s.craft(d))
 	case "join": // id: a node that knows nothing yet
@@ -98,6 +97,8 @@ func (s *script) runOne(d *datadriven.TestData) {
 		_, err = m.node.Change(Membership{Promote: []ID{idArg(d, 1)}})
 	case "remove":
 		_, err = m.node.Change(Membership{Remove: []ID{idArg(d, 1)}})
+	case "change": // id add=(…) promote=(…) demote=(…) remove=(…)
+		_, err = m.node.Change(membershipOf(s.t, d))
 	case "compact":
 		m.node.Compact(Index(idArg(d, 1)))
 		m.disk.compact(Index(idArg(d, 1)))
@@ -132,7 +133,7 @@ func (s *script) craft(d *datadriven.TestData) *cluster {
 	for line := range strings.Lines(d.Input) {
 		head, terms, _ := strings.Cut(strings.TrimSpace(line), ":")
 		id, term, _ := strings.Cut(head, " ")
-		image := found(configurationOf(d))
+		image := found(configurationOf(s.t, d))
 		image.hard.Term = Term(number(s.t, term))
 		for i, term := range strings.Fields(terms)[1:] {
 			id := EntryID{Term(number(s.t, term)), Index(i + 2)}
@@ -327,24 +328,30 @@ func idArg(d *datadriven.TestData, at int) ID {
 	return ID(n)
 }
 
-func configurationOf(d *datadriven.TestData) Configuration {
-	var c Configuration
+// idsArg returns the ids of the argument key=(1,2,…).
+func idsArg(t testing.TB, d *datadriven.TestData, key string) (ids []ID) {
 	for _, arg := range d.CmdArgs {
 		for _, value := range arg.Vals {
-			id, err := strconv.ParseUint(value, 10, 64)
-			if err != nil {
-				continue
-			}
-			switch arg.Key {
-			case "voters":
-				c.Voters = append(c.Voters, ID(id))
-			case "learners":
-				c.Learners = append(c.Learners, ID(id))
+			if arg.Key == key {
+				ids = append(ids, ID(number(t, value)))
 			}
 		}
 	}
-	slices.Sort(c.Voters)
-	return c
+	return ids
+}
+
+func membershipOf(t testing.TB, d *datadriven.TestData) Membership {
+	return Membership{
+		AddLearners: idsArg(t, d, "add"), Promote: idsArg(t, d, "promote"),
+		Demote: idsArg(t, d, "demote"), Remove: idsArg(t, d, "remove"),
+	}
+}
+
+func configurationOf(t testing.TB, d *datadriven.TestData) Configuration {
+	return Configuration{
+		Voters: idsArg(t, d, "voters"), Outgoing: idsArg(t, d, "outgoing"), Learners: idsArg(t, d, "learners"),
+		LearnersNext: idsArg(t, d, "learners-next"),
+	}
 }
 
 func limits(d *datadriven.TestData) Config {

@@ -2,7 +2,7 @@ package raft
 
 import "fmt"
 
-// Transfer hands leadership to a voter (§3.10), or with 0 to the one that holds most of the log. The leader takes no
+// Transfer hands leadership to a voter that stays one (§3.10), or with 0 to the one that holds most of the log. The leader takes no
 // proposals, brings the target up to its last entry and tells it to campaign at once. If that has not ended its term
 // after T it leads on. Transferring events tell of begin and failure; success is another leader. A transfer to the leader
 // itself is done already.
@@ -18,7 +18,7 @@ func (n *Node) Transfer(to ID) error {
 	switch {
 	case to == n.config.ID || to == n.lead.transferee:
 		return nil
-	case !contains(n.voters, to):
+	case !contains(n.configuration().Voters, to):
 		return fmt.Errorf("transfer to %d: %w", to, ErrNotVoter)
 	case n.lead.transferee != 0:
 		return ErrTransferring
@@ -34,7 +34,7 @@ func (n *Node) successor() ID {
 	var best *peer
 	for i := range n.lead.peers {
 		p := &n.lead.peers[i]
-		alive := contains(n.voters, p.id) && n.now-p.ackedAt < uint64(n.config.ElectionTicks)
+		alive := contains(n.configuration().Voters, p.id) && n.now-p.ackedAt < uint64(n.config.ElectionTicks)
 		if alive && (best == nil || p.match() > best.match()) {
 			best = p
 		}
@@ -62,22 +62,18 @@ func (n *Node) tickTransfer(repeat bool) {
 		return
 	}
 	if n.now-n.lead.transferSince >= uint64(n.config.ElectionTicks) {
-		n.endTransfer()
+		n.lead.transferee = 0
+		n.emit(Transferring{})
 		if n.lead.leaving != 0 || !n.fit {
 			n.becomeFollower(n.hard.Term, 0, "nobody took over")
 		}
+		n.leaveJoint()
 		return
 	}
 	if repeat {
 		n.lead.hurried = false
 		n.hurryTransfer()
 	}
-}
-
-// endTransfer gives up handing over.
-func (n *Node) endTransfer() {
-	n.lead.transferee = 0
-	n.emit(Transferring{})
 }
 
 // onTimeoutNow campaigns at the leader's wish: a real election at once, marked so that stickiness yields to it.

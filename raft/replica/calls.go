@@ -40,14 +40,38 @@ func (r *Replica) Propose(ctx context.Context, term raft.Term, data []byte) (App
 	return r.call(ctx, c)
 }
 
-// Change proposes a change of membership and waits until it is committed and applied on this node. Errors are those of
-// Propose and raft's ErrChangePending, ErrUnsupportedChange, ErrMember, ErrNotMember, ErrNotLearner, ErrNotCaughtUp
-// and ErrLastVoter, after which nothing was proposed.
+// Change proposes a change of membership and waits until it is done: the configuration that it leads to is committed and
+// applied on this node, and not joint, so that nodes that were removed are needed no more. Errors are those of Propose and
+// raft's ErrChangePending, ErrUnsupportedChange, ErrMember, ErrReused, ErrTooManyMembers, ErrNotMember, ErrNotLearner,
+// ErrNotVoter, ErrNotCaughtUp and ErrLastVoter, after which nothing was proposed.
 func (r *Replica) Change(ctx context.Context, change raft.Membership) error {
 	c := r.calls.Get().(*call)
 	c.Membership = &change
-	_, err := r.call(ctx, c)
-	return err
+	applied, err := r.call(ctx, c)
+	if err != nil {
+		return err
+	}
+	return r.leaveJoint(ctx, applied.ID.Index)
+}
+
+// leaveJoint waits until a configuration of index or later is committed and not joint, and then until it is applied. A
+// leader leaves a joint configuration by itself. The status is looked at once a tick, which is how old it may be.
+func (r *Replica) leaveJoint(ctx context.Context, index raft.Index) error {
+	ticks, stop := r.cfg.Clock.Ticker(Tick(r.cfg.ElectionTimeout))
+	defer stop()
+	for {
+		s := r.status.Load()
+		if at := s.ConfigurationIndex; !s.Configuration.Joint() && at >= index && at <= s.Commit {
+			return r.WaitApplied(ctx, at)
+		}
+		select {
+		case <-ticks:
+		case <-r.stopping:
+			return fmt.Errorf("%w: the change was begun: %w", ErrOutcomeUnknown, r.Err())
+		case <-ctx.Done():
+			return fmt.Errorf("%w: the change was begun, its end is not known: %w", ErrOutcomeUnknown, ctx.Err())
+		}
+	}
 }
 
 func (r *Replica) call(ctx context.Context, c *call) (Applied, error) {

@@ -25,6 +25,8 @@ func (h *Handler) observe(event raft.Event) {
 	case raft.PeerStranded:
 		h.log.Warn("the log no longer holds what a peer needs", "peer", uint64(e.ID), "index", uint64(e.Next),
 			"first", uint64(e.First))
+	case raft.LearnerLags:
+		h.log.Warn("a learner does not catch up and is not promoted", "peer", uint64(e.ID), "behind", uint64(e.Behind))
 	case raft.WasRemoved:
 		h.removal.index = e.Index
 		h.log.Warn("this node was removed from the cluster", "index", uint64(e.Index))

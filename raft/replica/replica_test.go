@@ -257,8 +257,14 @@ func TestMembershipChanges(t *testing.T) {
 		if err := m.Change(within(t, time.Second), raft.Membership{AddLearners: []raft.ID{4}}); !errors.Is(err, raft.ErrMember) {
 			t.Errorf("adding a member again: got %v, want ErrMember", err)
 		}
+		c.eventually("the learner to catch up", func() bool {
+			return slices.ContainsFunc(m.Status().Peers, func(p raft.PeerStatus) bool { return p.ID == 4 && p.CaughtUp })
+		})
 		if err := m.Change(within(t, time.Second), raft.Membership{Promote: []raft.ID{4}}); err != nil {
 			t.Fatal(err)
+		}
+		if status := m.Status(); status.Configuration.Joint() || status.Applied < status.ConfigurationIndex {
+			t.Errorf("Change returned with %d applied and %v of %d", status.Applied, status.Configuration, status.ConfigurationIndex)
 		}
 		// Three of four voters must answer: with one old voter away, the newcomer is needed.
 		away := c.others(m)[0]
