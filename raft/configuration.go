@@ -48,9 +48,7 @@ func (c Configuration) Member(id ID) bool { return c.Voter(id) || c.Learner(id) 
 
 // Members returns all ids, sorted.
 func (c Configuration) Members() []ID {
-	all := slices.Concat(c.Voters, c.Outgoing, c.Learners, c.LearnersNext)
-	slices.Sort(all)
-	return slices.Compact(all)
+	return changed(c.voters(), c.Learners, nil)
 }
 
 // Empty reports whether nobody is a member: the state of a node that has joined and received nothing yet.
@@ -58,14 +56,13 @@ func (c Configuration) Empty() bool { return len(c.Voters) == 0 && len(c.Learner
 
 func (c Configuration) String() string {
 	text := fmt.Sprintf("voters=%v", c.Voters)
-	if c.Joint() {
-		text += fmt.Sprintf(" outgoing=%v", c.Outgoing)
-	}
-	if len(c.Learners) > 0 {
-		text += fmt.Sprintf(" learners=%v", c.Learners)
-	}
-	if len(c.LearnersNext) > 0 {
-		text += fmt.Sprintf(" learners_next=%v", c.LearnersNext)
+	for _, more := range []struct {
+		name string
+		ids  []ID
+	}{{"outgoing", c.Outgoing}, {"learners", c.Learners}, {"learners_next", c.LearnersNext}} {
+		if len(more.ids) > 0 {
+			text += fmt.Sprintf(" %s=%v", more.name, more.ids)
+		}
 	}
 	return text
 }
@@ -170,7 +167,5 @@ func (c *Configuration) quorum() quorum.Joint[ID] {
 
 // voters returns all ids whose votes count, each once.
 func (c *Configuration) voters() []ID {
-	all := slices.Concat(c.Voters, c.Outgoing)
-	slices.Sort(all)
-	return slices.Compact(all)
+	return changed(c.Voters, c.Outgoing, nil)
 }

@@ -10,12 +10,6 @@ import (
 // connected majority without a leader for ever: stickiness without CheckQuorum protects a leader that reaches too few,
 // and both without PreVote let one node that cannot hear the others raise their term again and again.
 
-// ballot is what one voter answered in the running election.
-type ballot struct {
-	id     ID
-	answer quorum.Answer
-}
-
 // mayCampaign reports whether this node may try to lead. It must hold all that it ever acknowledged, and be a voter: of
 // the active configuration, committed or not, or of the committed one. A voter whose log ends with its own removal may
 // be the only one that the others can elect, because their logs are shorter; it then leads without counting itself until
@@ -44,7 +38,7 @@ func (n *Node) electionTimeout() {
 func (n *Node) preCampaign() {
 	n.failReads()
 	n.beat = 0
-	n.ballots = n.ballots[:0]
+	n.ballots = map[ID]quorum.Answer{}
 	n.setRole(PreCandidate, 0, "election timeout")
 	n.askVotes(Vote{Last: n.log.last, Pre: true, Envelope: Envelope{Term: n.hard.Term + 1}})
 	n.count(n.config.ID, true) // a promise of nothing needs no disk
@@ -56,7 +50,7 @@ func (n *Node) campaign(transfer bool, why string) {
 	n.failReads()
 	n.resetTimer()
 	n.beat = 0
-	n.ballots = n.ballots[:0]
+	n.ballots = map[ID]quorum.Answer{}
 	n.hard.Term++
 	n.hard.Vote = n.config.ID
 	n.setRole(Candidate, 0, why)
@@ -175,11 +169,13 @@ func (n *Node) onVoteAck(m VoteAck) error {
 // count records one answer and ends the election if it decides. A grant outweighs an earlier refusal: it is a promise,
 // whatever was said before.
 func (n *Node) count(id ID, granted bool) {
-	answer := quorum.Refused
-	if granted {
-		answer = quorum.Granted
+	switch {
+	case !contains(n.voters, id): // counts for nothing, and there may be many
+	case granted:
+		n.ballots[id] = quorum.Granted
+	case n.answer(id) == quorum.Silent:
+		n.ballots[id] = quorum.Refused
 	}
-	n.record(id, answer)
 	switch n.configuration().quorum().Tally(n.answer) {
 	case quorum.Won:
 		if n.role == PreCandidate {
@@ -192,26 +188,5 @@ func (n *Node) count(id ID, granted bool) {
 	}
 }
 
-func (n *Node) record(id ID, answer quorum.Answer) {
-	for i := range n.ballots {
-		if n.ballots[i].id == id {
-			if answer == quorum.Granted {
-				n.ballots[i].answer = answer
-			}
-			return
-		}
-	}
-	if contains(n.voters, id) {
-		n.ballots = append(n.ballots, ballot{id, answer})
-	}
-}
-
 // answer returns what a voter said in the running election.
-func (n *Node) answer(id ID) quorum.Answer {
-	for i := range n.ballots {
-		if n.ballots[i].id == id {
-			return n.ballots[i].answer
-		}
-	}
-	return quorum.Silent
-}
+func (n *Node) answer(id ID) quorum.Answer { return n.ballots[id] }

@@ -93,16 +93,22 @@ func (n *Node) tickLeader(repeat bool) {
 // quorumSilence returns the time since the leader was in contact with a quorum: since the newest tick at which or after
 // which each of a quorum has answered.
 func (n *Node) quorumSilence() int {
-	heard := n.configuration().quorum().Committed(func(id ID) uint64 {
+	heard := n.reached(n.now, func(p *peer) uint64 { return p.ackedAt })
+	return int(min(n.now-min(heard, n.now), math.MaxInt32))
+}
+
+// reached returns the highest value that a quorum has reached, both majorities of a joint configuration: mine is this
+// node's, which counts only if it votes.
+func (n *Node) reached(mine uint64, of func(*peer) uint64) uint64 {
+	return n.configuration().quorum().Committed(func(id ID) uint64 {
 		if id == n.config.ID {
-			return n.now
+			return mine
 		}
 		if p := n.peer(id); p != nil {
-			return p.ackedAt
+			return of(p)
 		}
 		return 0
 	})
-	return int(min(n.now-min(heard, n.now), math.MaxInt32))
 }
 
 // Propose appends commands to the log, all or none, and returns the id of the first. They are committed if and when
@@ -152,16 +158,8 @@ func (l *leadership) append(n *Node, kind EntryKind, data ...[]byte) EntryID {
 // advanceCommit commits what a quorum holds durably. Only entries of the leader's own term are committed by counting; an
 // older one can be on a quorum and still be replaced (fig. 8), and is committed by the first of this term after it.
 func (n *Node) advanceCommit() {
-	held := Index(n.configuration().quorum().Committed(func(id ID) uint64 {
-		if id == n.config.ID {
-			// Entries leave before they are durable here (§10.2.1); they count here when they are.
-			return uint64(n.log.stable)
-		}
-		if p := n.peer(id); p != nil {
-			return p.progress.Match()
-		}
-		return 0
-	}))
+	// Entries leave before they are durable here (§10.2.1); they count here when they are.
+	held := Index(n.reached(uint64(n.log.stable), func(p *peer) uint64 { return p.progress.Match() }))
 	if held <= n.log.commit {
 		return
 	}

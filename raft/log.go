@@ -159,10 +159,7 @@ func (l *log) cut(index Index) {
 	if index <= l.commit || index > l.last.Index {
 		panic(fmt.Sprintf("raft: cut at %d, with commit %d and last %s", index, l.commit, l.last))
 	}
-	keep := 0
-	if first := l.tailFirst(); index > first {
-		keep = int(index - first)
-	}
+	keep := max(0, int(index)-int(l.tailFirst()))
 	for i := keep; i < len(l.tail); i++ {
 		l.tailBytes -= entryBytes(&l.tail[i])
 	}
@@ -214,14 +211,10 @@ func (l *log) bytes(first, last Index) int {
 
 // trim lets go of durable, committed entries until the tail is within its limit.
 func (l *log) trim() {
-	settled, drop, size := min(l.stable, l.commit), 0, 0
-	for l.tailBytes > l.maxTailBytes && drop < len(l.tail) && l.tail[drop].ID.Index <= settled {
-		size = entryBytes(&l.tail[drop])
-		l.tailBytes -= size
-		l.shadow += size
-		drop++
+	settled := min(l.stable, l.commit)
+	for l.tailBytes > l.maxTailBytes && len(l.tail) > 0 && l.tail[0].ID.Index <= settled {
+		l.dropOldest()
 	}
-	l.tail = l.tail[drop:]
 	// The array keeps alive what left the slice. Moving the rest when as much has left as may stay bounds that, and with
 	// room for as much again no append has to move it in between.
 	if l.shadow > l.maxTailBytes {
@@ -254,9 +247,14 @@ func (l *log) compact(index Index) {
 	}
 	l.base = EntryID{Term: term, Index: index}
 	for len(l.tail) > 0 && l.tail[0].ID.Index <= index {
-		size := entryBytes(&l.tail[0])
-		l.tailBytes -= size
-		l.shadow += size
-		l.tail = l.tail[1:]
+		l.dropOldest()
 	}
+}
+
+// dropOldest takes the oldest entry out of the tail.
+func (l *log) dropOldest() {
+	size := entryBytes(&l.tail[0])
+	l.tailBytes -= size
+	l.shadow += size
+	l.tail = l.tail[1:]
 }

@@ -49,7 +49,7 @@ func (n *Node) Change(m Membership) (EntryID, error) {
 			return EntryID{}, fmt.Errorf("promoting %d: %w", id, ErrNotCaughtUp)
 		}
 	}
-	return n.appendConfiguration(next)
+	return n.appendConfiguration(next), nil
 }
 
 // settled reports whether another configuration may follow active: it is committed, and so is an entry of this term.
@@ -57,37 +57,21 @@ func (n *Node) settled(active *ConfigurationAt) bool {
 	return active.Index <= n.log.commit && n.ownTermCommitted()
 }
 
-func (n *Node) appendConfiguration(next Configuration) (EntryID, error) {
-	data, err := next.AppendBinary(nil)
-	if err != nil {
-		return EntryID{}, fmt.Errorf("encoding configuration %s: %w", next, err)
-	}
-	return n.lead.append(n, EntryConfiguration, data), nil
+func (n *Node) appendConfiguration(next Configuration) EntryID {
+	data, _ := next.AppendBinary(nil) // never fails
+	return n.lead.append(n, EntryConfiguration, data)
 }
 
 // change returns the configuration after m, joint if the voters change.
 func (c Configuration) change(m Membership) (Configuration, error) {
-	next := Configuration{Voters: slices.Clone(c.Voters), Learners: slices.Clone(c.Learners), Removed: c.Removed}
-	named := slices.Concat(m.AddLearners, m.Promote, m.Demote, m.Remove)
-	slices.Sort(named)
-	if len(named) == 0 || named[0] == 0 || len(slices.Compact(slices.Clone(named))) < len(named) {
-		return Configuration{}, ErrUnsupportedChange
+	if err := c.permits(m); err != nil {
+		return Configuration{}, err
 	}
-	for _, id := range named {
-		var err error
-		switch {
-		case slices.Contains(m.AddLearners, id):
-			err = next.addLearner(id)
-		case slices.Contains(m.Promote, id):
-			err = next.promote(id)
-		case slices.Contains(m.Demote, id):
-			err = next.demote(id)
-		default:
-			err = next.remove(id)
-		}
-		if err != nil {
-			return Configuration{}, err
-		}
+	leave := slices.Concat(m.Demote, m.Remove)
+	next := Configuration{
+		Voters:       changed(c.Voters, m.Promote, leave),
+		Learners:     changed(c.Learners, m.AddLearners, slices.Concat(m.Promote, m.Remove)),
+		LearnersNext: changed(nil, m.Demote, nil),
 	}
 	switch {
 	case len(next.Voters) == 0:
@@ -102,57 +86,52 @@ func (c Configuration) change(m Membership) (Configuration, error) {
 	return next, nil
 }
 
-func (c *Configuration) addLearner(id ID) error {
-	switch {
-	case c.Member(id):
-		return fmt.Errorf("adding %d: %w", id, ErrMember)
-	case contains(c.Removed, id):
-		return fmt.Errorf("adding %d: %w", id, ErrReused)
+// permits reports why m cannot be done to c, which is not joint.
+func (c *Configuration) permits(m Membership) error {
+	named := slices.Concat(m.AddLearners, m.Promote, m.Demote, m.Remove)
+	if once := changed(nil, named, nil); len(once) == 0 || once[0] == 0 || len(once) < len(named) {
+		return ErrUnsupportedChange
 	}
-	c.Learners = with(c.Learners, id)
+	removed := func(id ID) bool { return contains(c.Removed, id) }
+	for _, rule := range []struct {
+		doing   string
+		ids     []ID
+		are     func(ID) bool
+		want    bool
+		refusal error
+	}{
+		{"adding", m.AddLearners, c.Member, false, ErrMember},
+		{"adding", m.AddLearners, removed, false, ErrReused},
+		{"promoting", m.Promote, c.Learner, true, ErrNotLearner},
+		{"demoting", m.Demote, c.Voter, true, ErrNotVoter},
+		{"removing", m.Remove, c.Member, true, ErrNotMember},
+	} {
+		for _, id := range rule.ids {
+			if rule.are(id) != rule.want {
+				return fmt.Errorf("%s %d: %w", rule.doing, id, rule.refusal)
+			}
+		}
+	}
 	return nil
 }
 
-func (c *Configuration) promote(id ID) error {
-	if !c.Learner(id) {
-		return fmt.Errorf("promoting %d: %w", id, ErrNotLearner)
-	}
-	c.Learners, c.Voters = without(c.Learners, id), with(c.Voters, id)
-	return nil
-}
-
-func (c *Configuration) demote(id ID) error {
-	if !c.Voter(id) {
-		return fmt.Errorf("demoting %d: %w", id, ErrNotVoter)
-	}
-	c.Voters, c.LearnersNext = without(c.Voters, id), with(c.LearnersNext, id)
-	return nil
-}
-
-func (c *Configuration) remove(id ID) error {
-	if !c.Member(id) {
-		return fmt.Errorf("removing %d: %w", id, ErrNotMember)
-	}
-	c.Learners, c.Voters = without(c.Learners, id), without(c.Voters, id)
-	return nil
+// changed returns ids with those of add and without those of drop, sorted, each once.
+func changed(ids, add, drop []ID) []ID {
+	all := slices.Concat(ids, add)
+	slices.Sort(all)
+	return slices.DeleteFunc(slices.Compact(all), func(id ID) bool { return slices.Contains(drop, id) })
 }
 
 // leave returns the configuration after a joint one.
 func (c Configuration) leave() Configuration {
-	next := Configuration{Voters: c.Voters, Learners: slices.Concat(c.Learners, c.LearnersNext)}
-	slices.Sort(next.Learners)
+	next := Configuration{Voters: c.Voters, Learners: changed(c.Learners, c.LearnersNext, nil)}
 	next.Removed = c.removedBy(&next)
 	return next
 }
 
 // removedBy returns who is removed once next has followed c.
-func (c Configuration) removedBy(next *Configuration) []ID {
-	removed := slices.Clone(c.Removed)
-	for _, id := range c.Members() {
-		if !next.Member(id) {
-			removed = with(removed, id)
-		}
-	}
+func (c *Configuration) removedBy(next *Configuration) []ID {
+	removed := changed(c.Removed, c.Members(), next.Members())
 	return removed[max(0, len(removed)-MaxRemoved):]
 }
 
@@ -160,22 +139,9 @@ func (c Configuration) removedBy(next *Configuration) []ID {
 // end of a transfer: if that fails the leader goes on here, else its successor does.
 func (n *Node) leaveJoint() {
 	active := n.configurations.active()
-	if n.role != Leader || !active.Configuration.Joint() || !n.settled(active) || n.lead.transferee != 0 {
-		return
+	if n.role == Leader && active.Configuration.Joint() && n.settled(active) && n.lead.transferee == 0 {
+		n.appendConfiguration(active.Configuration.leave())
 	}
-	if _, err := n.appendConfiguration(active.Configuration.leave()); err != nil {
-		panic(fmt.Sprintf("raft: leaving configuration %s: %v", active.Configuration, err))
-	}
-}
-
-// with and without change a sorted list that belongs to the caller.
-func with(ids []ID, id ID) []ID {
-	at, _ := slices.BinarySearch(ids, id)
-	return slices.Insert(ids, at, id)
-}
-
-func without(ids []ID, id ID) []ID {
-	return slices.DeleteFunc(ids, func(other ID) bool { return other == id })
 }
 
 // configurationCommitted follows the commitment of one or more configurations, the last of which is after.

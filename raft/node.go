@@ -3,6 +3,8 @@ package raft
 import (
 	"fmt"
 	"math/rand/v2"
+
+	"github.com/rsqld/rsqld/raft/quorum"
 )
 
 // Node is one member's consensus state. It is a value in the mathematical sense: what it does depends on its
@@ -40,7 +42,8 @@ type Node struct {
 	// removedAt is the index of a configuration that a peer says this node is not in, or 0.
 	removedAt Index
 
-	ballots []ballot // of the running election
+	// ballots are the answers in the running election. It is looked up in, never walked: the order of a map is chance.
+	ballots map[ID]quorum.Answer
 	// transferred marks an election that the leader asked for.
 	transferred bool
 	lead        leadership // zero unless leading

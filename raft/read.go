@@ -80,15 +80,7 @@ func (n *Node) confirmReads() {
 	if len(n.reads.rounds) == 0 {
 		return
 	}
-	confirmed := n.configuration().quorum().Committed(func(id ID) uint64 {
-		if id == n.config.ID {
-			return n.reads.round
-		}
-		if p := n.peer(id); p != nil {
-			return p.round
-		}
-		return 0
-	})
+	confirmed := n.reached(n.reads.round, func(p *peer) uint64 { return p.round })
 	for len(n.reads.rounds) > 0 && n.reads.rounds[0].number <= confirmed {
 		round := n.reads.rounds[0]
 		n.reads.rounds = n.reads.rounds[1:]
