@@ -12,6 +12,7 @@ import (
 func FuzzDecodeConfiguration(f *testing.F) {
 	for _, c := range []Configuration{
 		{}, voters(1, 2, 3), {Voters: []ID{1, 300}, Outgoing: []ID{1, 2}, Learners: []ID{7}, LearnersNext: []ID{2}},
+		{Voters: []ID{9}, Removed: []ID{1, 8}},
 	} {
 		data, err := c.AppendBinary(nil)
 		if err != nil {
@@ -19,8 +20,9 @@ func FuzzDecodeConfiguration(f *testing.F) {
 		}
 		f.Add(data)
 	}
-	for _, text := range []string{"", "\x02", "\x01\x01", "\x01\x02\x02\x01\x00\x00\x00", "\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
-		"\x01\x01\x00\x00\x00\x00", "\x01\x81\x00\x01\x00\x00\x00", "\x01\x00\x00\x00\x00\x00"} {
+	for _, text := range []string{"", "\x01", "\x01\x01\x00\x00\x00\x00", "\x02\x01", "\x02\x02\x02\x01\x00\x00\x00\x00",
+		"\x02\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\x02\x01\x00\x00\x00\x00\x00", "\x02\x81\x00\x01\x00\x00\x00\x00",
+		"\x02\x00\x00\x00\x00\x00\x00"} {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -75,6 +77,9 @@ func (s *source) entries(prev EntryID) []Entry {
 		}
 		if entries[i].Kind == EntryConfiguration {
 			c := Configuration{Voters: []ID{1, 2, 3}[:s.draw(4)], Learners: []ID{3, 4}[:s.draw(3)]}
+			if s.draw(3) == 2 {
+				c.Outgoing, c.Removed = []ID{1, 2, 5}[:s.draw(4)], []ID{6, 7}[:s.draw(3)]
+			}
 			entries[i].Data, _ = c.AppendBinary(nil) // never fails
 			entries[i].Data = entries[i].Data[:len(entries[i].Data)-s.draw(2)]
 		}
@@ -165,7 +170,13 @@ func stepGarbage(t *testing.T, data []byte, size int) {
 			_ = m.node.Read(ReadID(input.draw(9)))
 		case 4:
 			_ = m.node.Transfer(ID(input.draw(4)))
-			_, _ = m.node.Change(Membership{AddLearners: []ID{ID(input.draw(5))}})
+			var change Membership
+			for _, list := range []*[]ID{&change.AddLearners, &change.Promote, &change.Demote, &change.Remove} {
+				if input.draw(3) == 2 {
+					*list = append(*list, ID(input.draw(6)))
+				}
+			}
+			_, _ = m.node.Change(change)
 		case 5:
 			m.node.Compact(m.applied)
 			m.disk.compact(m.applied)

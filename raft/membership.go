@@ -146,6 +146,14 @@ func (n *Node) leaveJoint() {
 
 // configurationCommitted follows the commitment of one or more configurations, the last of which is after.
 func (n *Node) configurationCommitted(before *Configuration, after *ConfigurationAt) {
+	if n.role == Leader {
+		// Those that left get no entries any more. If this is lost they are told when they ask for votes.
+		for _, id := range changed(before.Members(), nil, after.Configuration.Members()) {
+			if id != n.config.ID {
+				n.tellRemoved(id)
+			}
+		}
+	}
 	switch {
 	case n.role == Leader && !after.Configuration.Voter(n.config.ID):
 		// It has led without counting itself until here (§4.2.2). The others learn of the commitment while it hands over.
@@ -159,7 +167,7 @@ func (n *Node) configurationCommitted(before *Configuration, after *Configuratio
 	}
 }
 
-// tellRemoved tells a node that asks for votes that it is a member no more. Of an id that never was a member nothing is
+// tellRemoved tells a node that it is a member no more, if that is so. Of an id that never was a member nothing is
 // said: its addition may not have arrived here.
 func (n *Node) tellRemoved(id ID) {
 	committed := n.configurations.at(n.log.commit)
@@ -168,11 +176,12 @@ func (n *Node) tellRemoved(id ID) {
 	}
 }
 
-// onRemoved takes the news that this node is a member no more. It is old news if the log here has a newer configuration.
+// onRemoved takes the news that this node is a member no more. It is not believed against a newer configuration that is
+// committed here; one that is not may be the work of a leader that failed, and is no reason to doubt.
 func (n *Node) onRemoved(m Removed) error {
-	active := n.configurations.active()
-	if m.Index <= max(active.Index, n.removedAt) || !active.Configuration.Member(n.config.ID) {
-		return fmt.Errorf("%w: removed by the configuration of %d, the one here is of %d", ErrStale, m.Index, active.Index)
+	committed := n.configurations.at(n.log.commit).Index
+	if m.Index <= max(committed, n.removedAt) || !n.configuration().Member(n.config.ID) {
+		return fmt.Errorf("%w: removed by the configuration of %d, the one committed here is of %d", ErrStale, m.Index, committed)
 	}
 	n.removedAt = m.Index
 	n.emit(WasRemoved{Index: m.Index})

@@ -107,7 +107,8 @@ func TestCutTakesAllConfigurations(t *testing.T) {
 	}
 }
 
-// Old news of a removal is not believed: the log here has a newer configuration.
+// News of a removal is not believed against a newer configuration that is committed here, and is against one that is not:
+// that may be the work of a leader that failed.
 func TestOldRemovalIsNotBelieved(t *testing.T) {
 	_, m := solo(t, voters(1, 2, 3), HardState{Term: 2})
 	app := appendOf(2, 2, EntryID{1, 1}, 0, 2, 2, 2)
@@ -115,12 +116,13 @@ func TestOldRemovalIsNotBelieved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	app.Entries[0].Kind, app.Entries[0].Data = EntryConfiguration, data
 	app.Entries[2].Kind, app.Entries[2].Data = EntryConfiguration, data
-	step(t, m, app)
-	if err := m.node.Step(Removed{Envelope: Envelope{2, 1, 2}, Index: 3}); !errors.Is(err, ErrStale) {
+	step(t, m, app, Heartbeat{Envelope: Envelope{2, 1, 2}, Commit: 3})
+	if err := m.node.Step(Removed{Envelope: Envelope{2, 1, 2}, Index: 2}); !errors.Is(err, ErrStale) {
 		t.Errorf("got %v, want ErrStale", err)
 	}
-	step(t, m, Removed{Envelope: Envelope{2, 1, 2}, Index: 5})
+	step(t, m, Removed{Envelope: Envelope{2, 1, 2}, Index: 3})
 	for range 40 {
 		m.node.Tick()
 	}

@@ -2,6 +2,7 @@ package raft
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -54,6 +55,8 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 		clear(s.cut)
 	case "settle":
 		s.settle(s.lost)
+	case "lose": // heartbeat: loses what is on its way of that kind
+		s.lose(d.CmdArgs[0].Key)
 	case "tick": // n
 		s.tick(int(idArg(d, 0)), s.lost)
 	default:
@@ -99,6 +102,8 @@ func (s *script) runOne(d *datadriven.TestData) {
 		_, err = m.node.Change(Membership{Remove: []ID{idArg(d, 1)}})
 	case "change": // id add=(…) promote=(…) demote=(…) remove=(…)
 		_, err = m.node.Change(membershipOf(s.t, d))
+	case "slow-rounds": // leader learner n: the learner's disk takes longer than T for each of n entries
+		s.slowRounds(m, s.member(idArg(d, 1)), int(idArg(d, 2)))
 	case "compact":
 		m.node.Compact(Index(idArg(d, 1)))
 		m.disk.compact(Index(idArg(d, 1)))
@@ -181,6 +186,36 @@ func (s *script) deliverTo(id ID, lose bool) {
 				s.printf("%d ignores %s: %v", id, describe(msg), err)
 			}
 		}
+	}
+}
+
+func (s *script) lose(kind string) {
+	s.mail = slices.DeleteFunc(s.mail, func(m Message) bool {
+		lost := strings.Contains(describe(m), " "+kind+" ")
+		if lost {
+			s.printf("      lost %s", describe(m))
+		}
+		return lost
+	})
+}
+
+// slowRounds shows the events of the leader only.
+func (s *script) slowRounds(leader, learner *member, rounds int) {
+	loud := s.quiet
+	s.quiet = true
+	leader.events = nil
+	for range rounds {
+		learner.stalled = true
+		if _, err := leader.node.Propose(0, []byte("x")); err != nil {
+			s.t.Fatal(err)
+		}
+		s.tick(leader.config.ElectionTicks+1, s.lost) // the round before ends with the first of these ticks
+		learner.stalled = false
+		s.settle(s.lost)
+	}
+	s.quiet = loud
+	for _, e := range leader.events {
+		s.printf("%d %s", leader.id, describeEvent(e))
 	}
 }
 
