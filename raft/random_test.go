@@ -29,15 +29,26 @@ type world struct {
 	nextID  uint64
 	cut     map[[2]ID]bool
 	calm    bool
+	// compacts says that logs are compacted in this world. joined are the nodes that were ever added. compacted says that a log is not whole any more: then no more can be.
+	compacts  bool
+	joined    map[ID]bool
+	compacted bool
 	// trouble is how likely a step is a fault, in thousandths, and faults how likely each kind is: each run draws its
 	// own, so that some have no crashes, some no cuts, and some little else.
 	trouble int
 	faults  [5]int
 
 	// pairs are the consecutive configurations whose quorums were compared.
-	pairs map[string]bool
+	pairs    map[string]bool
+	progress map[ID]seenProgress
 
-	elections, crashes, commits, answered, changes, joint, truncations, transfers, loads, damaged int
+	elections, crashes, commits, answered, changes, joint, truncations, transfers, loads, damaged, compactions int
+}
+
+type seenProgress struct {
+	starts uint64
+	term   Term
+	commit Index
 }
 
 type promise struct {
@@ -54,13 +65,15 @@ func newWorld(t testing.TB, seed uint64) *world {
 	w := &world{
 		random:  rand.New(rand.NewPCG(seed, 7)),
 		leaders: map[Term]ID{}, entries: map[EntryID]seenEntry{}, votes: map[promise]ID{}, reads: map[ReadID]Index{},
-		cut: map[[2]ID]bool{}, pairs: map[string]bool{},
+		cut: map[[2]ID]bool{}, pairs: map[string]bool{}, progress: map[ID]seenProgress{},
+		joined: map[ID]bool{},
 	}
 	limits := Config{
 		ElectionTicks: 10, HeartbeatTicks: 3, MaxMessageBytes: 200, MaxInflightMessages: 4, MaxInflightBytes: 600,
 		MaxUncommittedBytes: 4000, MaxTailBytes: 400, MaxPendingReads: 50,
 	}
 	w.trouble = w.random.IntN(15)
+	w.compacts = w.random.IntN(4) == 0
 	for i := range w.faults {
 		w.faults[i] = w.random.IntN(10)
 	}
@@ -68,11 +81,9 @@ func newWorld(t testing.TB, seed uint64) *world {
 	var ids []ID
 	for id := range ID(size) {
 		ids = append(ids, id+1)
+		w.joined[id+1] = true
 	}
 	w.cluster = newCluster(t, seed*1000, limits, voters(ids...))
-	for id := ID(size + 1); id <= ID(size+2); id++ {
-		w.add(id, seed*1000, limits, disk{}).start(t)
-	}
 	w.cluster.ready, w.cluster.sent, w.cluster.wrote = w.checkReady, w.checkSent, w.checkWrite
 	return w
 }
@@ -103,6 +114,9 @@ func (w *world) checkReady(m *member, r *Ready) {
 			}
 		case Truncated:
 			w.truncations++
+			if w.leaders[m.node.hard.Term] == m.id {
+				w.fail("leader append-only: %d, which leads term %d, cuts its log: %+v", m.id, m.node.hard.Term, e)
+			}
 		case ConfigurationChanged:
 			w.changes++
 			if e.Configuration.Joint() {
@@ -128,9 +142,18 @@ func (w *world) checkReady(m *member, r *Ready) {
 }
 
 // checkConfigurations checks that the quorums of consecutive configurations intersect: that is what makes a change safe.
+// And every one is valid and remembers who was removed.
 func (w *world) checkConfigurations(list []ConfigurationAt) {
 	for i := 1; i < len(list); i++ {
 		before, after := &list[i-1].Configuration, &list[i].Configuration
+		if err := after.validate(); err != nil {
+			w.fail("configuration %s after %s: %v", after, before, err)
+		}
+		for _, id := range changed(before.Members(), before.Removed, after.Members()) {
+			if !contains(after.Removed, id) {
+				w.fail("configuration %s after %s: %d is forgotten", after, before, id)
+			}
+		}
 		pair := before.String() + " then " + after.String()
 		if !w.pairs[pair] && !before.Empty() {
 			w.pairs[pair] = true
@@ -259,6 +282,7 @@ func (w *world) checkMember(m *member) {
 		return
 	}
 	checkNode(w.t, m.node)
+	w.checkProgress(m)
 	if n := m.node; n.role == Leader && n.ownTermCommitted() && n.configurations.at(n.log.commit).Index == n.configurations.active().Index {
 		term, _ := n.log.term(n.log.commit)
 		id := EntryID{term, n.log.commit}
@@ -272,6 +296,20 @@ func (w *world) checkMember(m *member) {
 		if held != 1 && id.Index > n.log.base.Index && w.newest() == m {
 			w.fail("%d commits %s, which no quorum holds durably", m.id, id)
 		}
+	}
+}
+
+// checkProgress checks that term and commit index of one incarnation never fall, and that a leader which may change the
+// configuration has one change under way at most.
+func (w *world) checkProgress(m *member) {
+	now := seenProgress{m.starts, m.node.hard.Term, m.node.log.commit}
+	if seen := w.progress[m.id]; seen.starts == now.starts && (now.term < seen.term || now.commit < seen.commit) {
+		w.fail("%d went from %+v to %+v", m.id, seen, now)
+	}
+	w.progress[m.id] = now
+	list := m.node.configurations.list
+	if open := len(list) - 2; open >= 0 && m.node.role == Leader && m.node.ownTermCommitted() && list[open].Index > now.commit {
+		w.fail("%d has two configurations that are not committed: %+v", m.id, list)
 	}
 }
 
@@ -400,6 +438,9 @@ func (w *world) administer(m *member) {
 	case 0, 1, 2, 3:
 		change := w.drawChange(m.node.configuration())
 		if _, err := m.node.Change(change); err == nil {
+			for _, id := range change.AddLearners {
+				w.joined[id] = true
+			}
 			w.note("%d changes the members: %+v", m.id, change)
 		}
 	case 4:
@@ -407,27 +448,38 @@ func (w *world) administer(m *member) {
 			w.transfers++
 		}
 	case 5:
-		if m.applied > 20 && w.random.IntN(3) == 0 && !w.calm && w.everybodyHolds(m.applied-10) {
-			m.node.Compact(m.applied - 10)
-			m.disk.compact(m.applied - 10)
+		if w.compacts && m.applied > 12 && !w.calm && w.everybodyHolds(m, m.applied-6) {
+			w.compacted = true
+			w.compactions++
+			m.node.Compact(m.applied - 6)
+			m.disk.compact(m.applied - 6)
 		}
 	case 6:
 		m.node.Unreachable(other)
 	}
 }
 
-// drawChange draws what may happen to each of a few nodes: often to one, sometimes to several in one step.
+// drawChange draws what may happen to each of a few nodes, new ones among them: often to one, sometimes to several in one
+// step.
 func (w *world) drawChange(c *Configuration) (change Membership) {
 	for range 1 + w.random.IntN(3)*w.random.IntN(2) {
-		id := w.members[w.random.IntN(len(w.members))].id
+		id := ID(1 + w.random.IntN(len(w.members)+2))
 		if slices.Contains(slices.Concat(change.AddLearners, change.Promote, change.Demote, change.Remove), id) {
 			continue
 		}
+		if !c.Member(id) && w.compacted {
+			continue // it would need entries that are gone
+		}
+		if w.member(id) == nil {
+			if len(w.members) == mostMembers || w.calm {
+				continue
+			}
+			id = ID(len(w.members) + 1)
+			w.add(id, w.random.Uint64(), w.members[0].config, disk{}).start(w.t)
+		}
 		list := &change.AddLearners
 		switch leaves := !w.calm && w.random.IntN(4) == 0; {
-		case c.Member(id) && leaves && len(w.members) < mostMembers:
-			// Another node is there to come in its place.
-			w.add(ID(len(w.members)+1), w.random.Uint64(), w.members[0].config, disk{}).start(w.t)
+		case c.Member(id) && leaves:
 			list = &change.Remove
 		case c.Voter(id) && w.random.IntN(3) > 0:
 			continue
@@ -444,10 +496,12 @@ func (w *world) drawChange(c *Configuration) (change Membership) {
 // mostMembers is how many nodes a world may have had in the end, the removed ones included.
 const mostMembers = 12
 
-// everybodyHolds keeps compaction away from what others need: there are no snapshots in this world.
-func (w *world) everybodyHolds(index Index) bool {
+// everybodyHolds keeps compaction away from what members need: there are no snapshots in this world. Removed nodes need
+// nothing.
+func (w *world) everybodyHolds(by *member, index Index) bool {
+	removed := by.node.configurations.at(by.node.log.commit).Configuration.Removed
 	for _, m := range w.members {
-		if m.applied < index {
+		if m.applied < index && w.joined[m.id] && !contains(removed, m.id) {
 			return false
 		}
 	}
@@ -569,7 +623,7 @@ func (w *world) serves() bool {
 	return w.answered > before
 }
 
-// TestRandom runs clusters of one to five voters, and two nodes that may join, through thousands of random events, and
+// TestRandom runs clusters of one to five voters, and others that may join and replace them, through thousands of random events, and
 // checks after each that the properties of paper fig. 3 hold, that no promise is made before it is durable, and that no
 // read is stale; then that the cluster recovers. A failure names its seed, which repeats it exactly.
 func TestRandom(t *testing.T) {
@@ -591,13 +645,14 @@ func TestRandom(t *testing.T) {
 		total.transfers += w.transfers
 		total.loads += w.loads
 		total.damaged += w.damaged
+		total.compactions += w.compactions
 	}
-	t.Logf("elections %d, crashes %d, commits %d, reads %d, configurations %d (joint %d), truncations %d, transfers %d, loads %d, damaged disks %d",
-		total.elections, total.crashes, total.commits, total.answered, total.changes, total.joint, total.truncations, total.transfers, total.loads, total.damaged)
+	t.Logf("elections %d, crashes %d, commits %d, reads %d, configurations %d (joint %d), truncations %d, transfers %d, loads %d, damaged disks %d, compactions %d",
+		total.elections, total.crashes, total.commits, total.answered, total.changes, total.joint, total.truncations, total.transfers, total.loads, total.damaged, total.compactions)
 	for name, count := range map[string]int{
 		"elections": total.elections, "crashes": total.crashes, "commits": total.commits, "reads": total.answered,
 		"configurations": total.changes, "joint configurations": total.joint, "truncations": total.truncations, "transfers": total.transfers, "loads": total.loads,
-		"damaged disks": total.damaged,
+		"damaged disks": total.damaged, "compactions": total.compactions,
 	} {
 		if *seeds >= 250 && count < 25 {
 			t.Errorf("only %d %s: the test does not test them", count, name)

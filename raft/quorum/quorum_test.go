@@ -109,6 +109,69 @@ func TestTallyMatchesDefinition(t *testing.T) {
 	}
 }
 
+// subset says of the ids 0 to 4 which are in a set of bits.
+func subset(bits int) (ids []int) {
+	for id := range 5 {
+		if bits&(1<<id) != 0 {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// agrees reports whether those in bits, and nobody else, make a quorum.
+func agrees(j Joint[int], bits int) bool {
+	return j.Committed(func(id int) uint64 { return uint64(bits >> id & 1) }) >= 1
+}
+
+// Of all groups of up to five voters: two quorums of a joint group meet, a quorum of it meets every quorum of each of its
+// halves, and nothing but a quorum of both halves is one. That is what makes a change through it safe.
+func TestJointQuorumsMeet(t *testing.T) {
+	const everybody = 1<<5 - 1
+	for in := 1; in <= everybody; in++ {
+		for out := 0; out <= everybody; out++ {
+			joint := Joint[int]{subset(in), subset(out)}
+			before, after := Joint[int]{Incoming: subset(out)}, Joint[int]{Incoming: subset(in)}
+			for bits := range everybody + 1 {
+				if agrees(joint, bits) != (agrees(after, bits) && agrees(before, bits)) {
+					t.Fatalf("%v agrees by %v, its halves do not", joint, subset(bits))
+				}
+				rest := everybody &^ bits
+				if agrees(joint, bits) && (agrees(joint, rest) || agrees(after, rest) || out != 0 && agrees(before, rest)) {
+					t.Fatalf("%v: %v and %v both decide", joint, subset(bits), subset(rest))
+				}
+			}
+		}
+	}
+}
+
+// An election that nobody is silent in is won exactly by those that could commit, and a vote that was given is never of
+// less use than one that was not.
+func TestTallyAgreesWithCommitted(t *testing.T) {
+	const everybody = 1<<5 - 1
+	for in := 1; in <= everybody; in++ {
+		for out := 0; out <= everybody; out++ {
+			joint := Joint[int]{subset(in), subset(out)}
+			for bits := range everybody + 1 {
+				final, open := map[int]Answer{}, map[int]Answer{}
+				for id := range 5 {
+					final[id] = Refused
+					if bits>>id&1 == 1 {
+						final[id], open[id] = Granted, Granted
+					}
+				}
+				of := func(answers map[int]Answer) Result { return joint.Tally(func(id int) Answer { return answers[id] }) }
+				if won := of(final) == Won; won != agrees(joint, bits) || of(final) == Open {
+					t.Fatalf("%v: votes of %v: %v", joint, subset(bits), of(final))
+				}
+				if of(open) == Lost || (of(open) == Won) != (of(final) == Won) {
+					t.Fatalf("%v: votes of %v, the others silent: %v", joint, subset(bits), of(open))
+				}
+			}
+		}
+	}
+}
+
 // A quorum is more than half: two of two, two of three, three of four.
 func TestSize(t *testing.T) {
 	for n, want := range []int{0, 1, 2, 2, 3, 3, 4, 4} {
