@@ -11,6 +11,7 @@ import (
 
 	"github.com/rsqld/rsqld/db/command"
 	"github.com/rsqld/rsqld/db/engine"
+	"github.com/rsqld/rsqld/raft/wal"
 )
 
 // Defaults and limits of a Node. Each is a field of Config of the same name unless it says otherwise.
@@ -63,6 +64,8 @@ type Config struct {
 	// times and does not lead.
 	MaxClockAhead time.Duration
 
+	// LogFiles is the disk of the log. Nil: the operating system's.
+	LogFiles wal.Files
 	// Clock is the wall clock that entries are stamped with and peers are told of. Nil: time.Now.
 	Clock func() time.Time
 	// PacketConn is used instead of a socket of the node's own. The node closes it, and so does an Open that fails.
@@ -85,6 +88,9 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.Timeout, DefaultTimeout)
 	setDefault(&c.MaxStatements, DefaultMaxStatements)
 	setDefault(&c.MaxClockAhead, DefaultMaxClockAhead)
+	if c.LogFiles == nil {
+		c.LogFiles = wal.OS()
+	}
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}

@@ -164,6 +164,8 @@ func (n *Node) proposalError(ctx context.Context, err error) *Error {
 		return ended(ctx)
 	case is(raft.ErrBusy):
 		return busy("too many writes wait for the log")
+	case is(replica.ErrNoRoom):
+		return n.noRoom(err)
 	case is(raft.ErrNotCaughtUp):
 		return busy(err.Error())
 	case is(raft.ErrNotLeader), is(raft.ErrTermChanged), is(raft.ErrTransferring), is(replica.ErrDropped):

@@ -190,6 +190,11 @@ func (n *Node) leaderLost(leader raft.ID, why error) *Error {
 	return noLeader(fmt.Sprintf("no quorum: cannot ask the leader, node %d: %v; reads at level local still work", leader, why))
 }
 
+// noRoom says that nothing was executed because this leader's log has no room: another leader may have.
+func (n *Node) noRoom(err error) *Error {
+	return noLeader(fmt.Sprintf("node %d takes no writes, and leads on only because no other voter takes over: %v", n.self.Node, err))
+}
+
 // noQuorum says that nothing was executed because no leader is to be had.
 func (n *Node) noQuorum() *Error {
 	reached, voters := n.reachableVoters()

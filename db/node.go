@@ -175,7 +175,7 @@ func (n *Node) identify(ctx context.Context) error {
 }
 
 func (n *Node) walOptions(cluster identity.Cluster) wal.Options {
-	return wal.Options{Files: wal.OS(), Dir: n.dir.file("wal"), Cluster: cluster, Node: n.self.Node, Seed: rand.Uint64()}
+	return wal.Options{Files: n.config.LogFiles, Dir: n.dir.file("wal"), Cluster: cluster, Node: n.self.Node, Seed: rand.Uint64()}
 }
 
 // connect starts endpoint and replica, which need each other: until both stand, messages of peers are dropped.

@@ -1,6 +1,7 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -27,7 +28,7 @@ type Status struct {
 	Name    string
 	Address string
 	Raft    raft.Status
-	// Unfit is why the node stopped applying, or nil.
+	// Unfit is why the node stopped applying, or why its log has no room for what comes, or nil.
 	Unfit error
 	// ClockAhead is how far its clock is ahead of the voters' median, as far as is known; negative is behind.
 	ClockAhead time.Duration
@@ -41,7 +42,7 @@ func (n *Node) Status() Status {
 	_, ahead := n.clocks.state()
 	return Status{
 		Cluster: n.cluster, Node: n.self.Node, Name: n.self.Name, Address: n.address, Raft: n.replica.Status(),
-		Unfit: n.replica.ApplyErr(), ClockAhead: ahead, DBBytes: n.engine.Size(), LogBytes: n.wal.Size(), Settings: n.engine.Settings(),
+		Unfit: cmp.Or(n.replica.ApplyErr(), n.replica.RoomErr()), ClockAhead: ahead, DBBytes: n.engine.Size(), LogBytes: n.wal.Size(), Settings: n.engine.Settings(),
 	}
 }
 
@@ -91,10 +92,14 @@ func (s *session) leader(context.Context, raft.Term, []string) (*table, *Error) 
 	return t, nil
 }
 
-// health is a row "ok" when this node is ready: it applies what is committed, its clock is right and it knows a leader.
+// health is a row "ok" when this node is ready: it applies what is committed, its log has room, its clock is right and it knows
+// a leader.
 func (s *session) health(context.Context, raft.Term, []string) (*table, *Error) {
 	if err := s.node.replica.ApplyErr(); err != nil {
 		return nil, &Error{Class: sqlpb.Class_CLASS_STALE, Message: fmt.Sprintf("not ready: this node stopped applying: %v", err)}
+	}
+	if err := s.node.replica.RoomErr(); err != nil {
+		return nil, &Error{Class: sqlpb.Class_CLASS_STALE, Message: fmt.Sprintf("not ready: this node takes no writes: %v", err)}
 	}
 	if failed := s.node.clockError(); failed != nil {
 		return nil, failed

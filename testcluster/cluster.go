@@ -42,6 +42,7 @@ type Cluster struct {
 type member struct {
 	config db.Config
 	node   *db.Node // nil while it is down
+	disk   *Disk
 	// clock is by how much the node's clock differs from this machine's, in nanoseconds.
 	clock atomic.Int64
 }
@@ -80,7 +81,8 @@ func (c *Cluster) add(ctx context.Context, i int) error {
 		config.Join = []string{c.Address(1)}
 		config.Token = "@" + filepath.Join(c.config.Dir, "n1", "join-token")
 	}
-	m := new(member)
+	m := &member{disk: newDisk()}
+	config.LogFiles = m.disk
 	config.Clock = func() time.Time { return time.Now().Add(time.Duration(m.clock.Load())) }
 	m.config = config
 	c.mu.Lock()
@@ -199,6 +201,7 @@ func (c *Cluster) close(ctx context.Context, i int, stop func(*db.Node, context.
 	node := m.node
 	m.node = nil
 	c.mu.Unlock()
+	m.disk.Resume() // a node cannot be closed while it waits for its disk
 	if node == nil {
 		return fmt.Errorf("node %d: %w", i, ErrDown)
 	}
@@ -252,6 +255,9 @@ func (c *Cluster) Slow(i int, delay time.Duration) error {
 	c.network.Slow(i, delay)
 	return nil
 }
+
+// Disk returns the disk that the i-th node's log is on.
+func (c *Cluster) Disk(i int) *Disk { return c.member(i).disk }
 
 // SetClock sets a node's wall clock to this machine's and ahead of it.
 func (c *Cluster) SetClock(i int, ahead time.Duration) error {

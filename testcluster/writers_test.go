@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -14,10 +15,10 @@ import (
 
 // writers insert unique keys and remember what became of each.
 type writers struct {
-	t     *testing.T
-	nodes []*process
-	stop  chan struct{}
-	group sync.WaitGroup
+	t      *testing.T
+	config driver.Config // all nodes' addresses
+	stop   chan struct{}
+	group  sync.WaitGroup
 
 	next    atomic.Int64
 	acked   atomic.Int64
@@ -30,12 +31,33 @@ const writersTable = "create table if not exists written(k integer primary key, 
 // startWriters runs count writers, each with sessions to all the nodes, starting at a different one.
 func startWriters(t *testing.T, count int, nodes ...*process) *writers {
 	t.Helper()
-	nodes[0].exec(writersTable)
-	w := &writers{t: t, nodes: nodes, stop: make(chan struct{}), outcome: make(map[int64]string)}
+	config := nodes[0].config()
+	for _, p := range nodes[1:] {
+		config.Addresses = append(config.Addresses, p.address)
+	}
+	return startWritersAt(t, count, config)
+}
+
+func startWritersAt(t *testing.T, count int, config driver.Config) *writers {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := execute(ctx, config, writersTable); err != nil {
+		t.Fatal(err)
+	}
+	w := &writers{t: t, config: config, stop: make(chan struct{}), outcome: make(map[int64]string)}
 	for i := range count {
 		w.group.Go(func() { w.write(i) })
 	}
 	return w
+}
+
+// execute runs one statement in a session of its own.
+func execute(ctx context.Context, config driver.Config, sql string, args ...any) error {
+	return withConn(ctx, config, func(c *driver.Conn) error {
+		_, err := query(ctx, c, driver.LevelSession, sql, args...)
+		return err
+	})
 }
 
 func (w *writers) write(writer int) {
@@ -45,12 +67,9 @@ func (w *writers) write(writer int) {
 			return
 		default:
 		}
-		config := w.nodes[writer%len(w.nodes)].config()
-		for i := range w.nodes {
-			if i != writer%len(w.nodes) {
-				config.Addresses = append(config.Addresses, w.nodes[i].address)
-			}
-		}
+		config := w.config
+		first := writer % len(config.Addresses)
+		config.Addresses = slices.Concat(w.config.Addresses[first:], w.config.Addresses[:first])
 		// An error of withConn itself is a node that is down: the next turn tries again.
 		withConn(context.Background(), config, func(c *driver.Conn) error { return w.session(c, writer) })
 	}
@@ -117,25 +136,30 @@ func (w *writers) finish() {
 // check proves on one node: each acknowledged key is there exactly once, each unknown one at most once, no other key.
 func (w *writers) check(p *process) {
 	w.t.Helper()
+	w.checkAt(p.name, p.config())
+}
+
+func (w *writers) checkAt(name string, node driver.Config) {
+	w.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	var rows [][]any
-	err := withConn(ctx, p.config(), func(c *driver.Conn) (err error) {
+	err := withConn(ctx, node, func(c *driver.Conn) (err error) {
 		rows, err = query(ctx, c, driver.LevelLocal, "select k, count(*) from written group by k")
 		return err
 	})
 	if err != nil {
-		w.t.Fatalf("reading what was written on %s: %v", p.name, err)
+		w.t.Fatalf("reading what was written on %s: %v", name, err)
 	}
 	present := make(map[int64]bool)
 	for _, row := range rows {
 		key, count := row[0].(int64), row[1].(int64)
 		present[key] = true
 		if count != 1 {
-			w.t.Errorf("%s: key %d is there %d times", p.name, key, count)
+			w.t.Errorf("%s: key %d is there %d times", name, key, count)
 		}
 		if w.outcome[key] == "" {
-			w.t.Errorf("%s: key %d is there and its write was refused", p.name, key)
+			w.t.Errorf("%s: key %d is there and its write was refused", name, key)
 		}
 	}
 	lost := 0
@@ -145,7 +169,7 @@ func (w *writers) check(p *process) {
 		}
 	}
 	if lost > 0 {
-		w.t.Errorf("%s: %d of %d acknowledged writes are lost", p.name, lost, w.acked.Load())
+		w.t.Errorf("%s: %d of %d acknowledged writes are lost", name, lost, w.acked.Load())
 	}
-	w.t.Log(fmt.Sprintf("%s: %d acknowledged, %d present", p.name, w.acked.Load(), len(present)))
+	w.t.Log(fmt.Sprintf("%s: %d acknowledged, %d present", name, w.acked.Load(), len(present)))
 }

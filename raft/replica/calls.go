@@ -29,7 +29,7 @@ func newCall() *call {
 // is any. Data is not changed by anybody from now on, the caller included.
 //
 // The error says what became of the proposal. Nothing was proposed: raft.ErrNotLeader, raft.ErrBusy,
-// raft.ErrTermChanged, raft.ErrTransferring, ErrTooLarge, ErrClosed, or the context's error alone. It will never
+// raft.ErrTermChanged, raft.ErrTransferring, ErrNoRoom, ErrTooLarge, ErrClosed, or the context's error alone. It will never
 // be executed: ErrDropped. It may have been or may be executed: ErrOutcomeUnknown.
 func (r *Replica) Propose(ctx context.Context, term raft.Term, data []byte) (Applied, error) {
 	if len(data) > r.cfg.Limits.MaxEntryBytes {
@@ -188,6 +188,10 @@ func (r *Replica) Leader() (id raft.ID, term raft.Term, changed <-chan struct{})
 // ApplyErr returns why nothing is applied at the moment, or nil: the state machine's environment failed, and is tried
 // again. Meanwhile the node does not lead (if another voter can), and what it has applied grows old.
 func (r *Replica) ApplyErr() error { return *r.applyErr.Load() }
+
+// RoomErr returns why the log has no room for what comes, or nil. Meanwhile the node takes no proposals, and does not lead
+// if another voter can.
+func (r *Replica) RoomErr() error { return *r.roomErr.Load() }
 
 // Counters count since Open.
 type Counters struct {

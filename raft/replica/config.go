@@ -29,6 +29,8 @@ type Log interface {
 	Append(writes ...*raft.Write) error
 	Mark() error
 	Entries(first, last raft.Index, maxBytes int) ([]raft.Entry, error)
+	// Spare returns why the log cannot make room for what comes, or nil. It takes no time.
+	Spare() error
 	Close() error
 }
 

@@ -23,6 +23,10 @@ var (
 	// ErrTooLarge says that a proposal is larger than Limits.MaxEntryBytes. Nothing was proposed.
 	ErrTooLarge = errors.New("proposal is too large")
 
+	// ErrNoRoom says that this leader's log has no room for what comes. It takes no proposals and hands leadership over
+	// if another voter can take it. Nothing was proposed.
+	ErrNoRoom = errors.New("the leader's log has no room")
+
 	// ErrTransferFailed says that leadership stayed here: the target did not catch up or did not win in time.
 	ErrTransferFailed = errors.New("leadership transfer failed: the target did not take over in time")
 )

@@ -9,6 +9,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/rsqld/rsqld/raft/wal"
 )
@@ -21,6 +22,8 @@ type files struct {
 	gate chan struct{}
 	// failing, if not nil, is what every Sync answers.
 	failing error
+	// full makes every write that would make a file larger fail.
+	full bool
 }
 
 type content struct{ bytes []byte }
@@ -49,6 +52,13 @@ func (d *files) fail(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.failing = err
+}
+
+// fill leaves the disk without a free byte, or gives it room again.
+func (d *files) fill(full bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.full = full
 }
 
 func (d *files) Open(name string, flag int) (wal.File, error) {
@@ -130,6 +140,9 @@ func (f *file) ReadAt(p []byte, off int64) (int, error) {
 func (f *file) WriteAt(p []byte, off int64) (int, error) {
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
+	if f.disk.full && off+int64(len(p)) > int64(len(f.bytes)) {
+		return 0, syscall.ENOSPC
+	}
 	f.resize(max(off+int64(len(p)), int64(len(f.bytes))))
 	return copy(f.bytes[off:], p), nil
 }
@@ -137,6 +150,9 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 func (f *file) Truncate(size int64) error {
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
+	if f.disk.full && size > int64(len(f.bytes)) {
+		return syscall.ENOSPC
+	}
 	f.resize(size)
 	return nil
 }

@@ -22,7 +22,7 @@ func (h *Handler) SetFit(fit bool) {
 
 // refit tells the core when the sum of all judgements has changed.
 func (h *Handler) refit() {
-	if fit := !h.barred && h.applying.err == nil; fit == h.unfit {
+	if fit := !h.barred && h.applying.err == nil && !h.roomUnfit(); fit == h.unfit {
 		h.unfit = !fit
 		h.node.SetFit(fit)
 		h.changed = true

@@ -73,6 +73,7 @@ type Handler struct {
 	marker   marker
 	stall    stall
 	removal  removal
+	room     room
 	applying applying
 	// barred says that the layers above find this node unfit to lead; unfit is the sum that the core was told.
 	barred, unfit bool
@@ -130,6 +131,7 @@ func (h *Handler) Tick() {
 	h.mark(now)
 	h.watchDisk(now)
 	h.watchApplier(now)
+	h.watchRoom(now)
 	h.watchRemoval(now)
 }
 
@@ -199,6 +201,10 @@ func (h *Handler) Propose(proposals []*Proposal) {
 func (h *Handler) proposeRun(run []*Proposal) {
 	if h.err != nil {
 		h.refuse(run, closed(h.err))
+		return
+	}
+	if h.role == raft.Leader && h.room.err != nil {
+		h.refuse(run, fmt.Errorf("%w: %w", ErrNoRoom, h.room.err))
 		return
 	}
 	for _, p := range run {

@@ -9,6 +9,7 @@ func (h *Handler) observe(event raft.Event) {
 	switch e := event.(type) {
 	case raft.RoleChanged:
 		h.role, h.term, h.leader = e.Role, e.Term, e.Leader
+		h.refit()
 		h.log.Info("role changed", "role", e.Role.String(), "term", uint64(e.Term), "leader", uint64(e.Leader), "why", e.Why)
 	case raft.Voted:
 		h.log.Debug("voted", "term", uint64(e.Term), "peer", uint64(e.For))

@@ -29,6 +29,7 @@ type Replica struct {
 	status   atomic.Pointer[raft.Status]
 	leader   atomic.Pointer[leadership]
 	applyErr atomic.Pointer[error]
+	roomErr  atomic.Pointer[error]
 	// malformed counts messages that no correct peer sends.
 	malformed atomic.Uint64
 
@@ -103,7 +104,7 @@ func build(cfg Config, node *raft.Node, applied raft.Index) *Replica {
 	r := &Replica{
 		cfg:      cfg,
 		inbox:    newInbox(cfg.Limits),
-		writer:   newWriter(cfg.WAL, cfg.Limits.MaxAppendBytes),
+		writer:   newWriter(cfg.WAL, cfg.Limits.MaxAppendBytes, cfg.Clock),
 		waiters:  &Waiters{},
 		stopping: make(chan struct{}),
 	}
@@ -208,6 +209,7 @@ func (r *Replica) turn(tick bool) {
 	h.Applied(r.applier.Applied())
 	r.deliver(h, &r.scratch)
 	if tick {
+		h.Room(r.cfg.WAL.Spare())
 		h.Tick()
 	}
 	h.Process()
@@ -261,6 +263,8 @@ func (r *Replica) publish(tick bool) {
 	r.status.Store(&status)
 	err := r.handler.ApplyErr()
 	r.applyErr.Store(&err)
+	room := r.handler.RoomErr()
+	r.roomErr.Store(&room)
 	if old := r.leader.Load(); old.id != status.Leader || old.term != status.Term {
 		r.leader.Store(&leadership{id: status.Leader, term: status.Term, changed: make(chan struct{})})
 		close(old.changed)

@@ -1,9 +1,13 @@
 package replica
 
 import (
+	"errors"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/rsqld/rsqld/raft"
+	"github.com/rsqld/rsqld/raft/wal"
 )
 
 // writer is the queue of writes in front of the log, and whose turn it is to empty it: the loop's own (inline) or the
@@ -14,6 +18,7 @@ import (
 // two it is shows in the writes themselves: many proposers make writes of several entries, or a queue.
 type writer struct {
 	log      Log
+	clock    Clock
 	maxBytes int
 	// work has room for one signal: the WAL goroutine may find something to claim.
 	work chan struct{}
@@ -28,10 +33,15 @@ type writer struct {
 	inline bool
 	// streak counts the newest batches that were lone writes, without a break.
 	streak int
+	// retryAt is the earliest time for the next batch after one that found no room; zero: at once.
+	retryAt time.Time
 }
 
-func newWriter(log Log, maxBytes int) *writer {
-	return &writer{log: log, maxBytes: maxBytes, work: make(chan struct{}, 1)}
+// roomRetry is the pause after a write that found no room on the disk.
+const roomRetry = time.Second
+
+func newWriter(log Log, maxBytes int, clock Clock) *writer {
+	return &writer{log: log, clock: clock, maxBytes: maxBytes, work: make(chan struct{}, 1)}
 }
 
 // Write implements Writer.
@@ -68,7 +78,7 @@ func (w *writer) claimLone() bool {
 }
 
 func (w *writer) take() bool {
-	if w.claimed || (len(w.queue) == 0 && !w.mark) {
+	if !w.due() {
 		return false
 	}
 	w.claimed = true
@@ -87,6 +97,11 @@ func (w *writer) take() bool {
 	return true
 }
 
+// due reports whether there is something to claim. It needs w.mu.
+func (w *writer) due() bool {
+	return !w.claimed && (len(w.queue) > 0 || w.mark) && (w.retryAt.IsZero() || !w.clock.Now().Before(w.retryAt))
+}
+
 // loneStreak is how many lone writes in a row show that there is one proposer. Of 64 proposers, now and then one comes
 // alone: without the streak, writing for it inline cost a quarter of their throughput.
 const loneStreak = 8
@@ -95,7 +110,8 @@ const loneStreak = 8
 func lone(batch []*raft.Write) bool { return len(batch) == 1 && len(batch[0].Entries) <= 1 }
 
 // flush makes the claimed batch durable and gives the claim back. It returns the newest write that is durable, zero if
-// only the marker was written. No lock is held while the disk works.
+// only the marker was written. A batch that found no room on the disk stays queued, and to everybody else the disk stands
+// still until there is room. No lock is held while the disk works.
 func (w *writer) flush() (raft.Seq, error) {
 	w.mu.Lock()
 	batch, mark := w.batch, w.mark
@@ -115,7 +131,12 @@ func (w *writer) flush() (raft.Seq, error) {
 
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.retryAt = time.Time{}
 	switch {
+	case errors.Is(err, wal.ErrNoRoom):
+		w.queue = slices.Insert(w.queue, 0, w.batch...)
+		w.retryAt = w.clock.Now().Add(roomRetry)
+		seq, err = 0, nil
 	case len(w.queue) > 0 || len(w.batch) > 0 && !lone(w.batch):
 		w.streak = 0
 	case len(w.batch) > 0:
@@ -137,7 +158,7 @@ func (w *writer) loopAway() bool {
 // kick lets the WAL goroutine look for work, if there is any.
 func (w *writer) kick() {
 	w.mu.Lock()
-	due := !w.claimed && (len(w.queue) > 0 || w.mark)
+	due := w.due()
 	w.mu.Unlock()
 	if due {
 		select {

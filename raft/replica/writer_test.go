@@ -29,6 +29,7 @@ func (l *tape) Mark() error {
 }
 
 func (l *tape) Entries(raft.Index, raft.Index, int) ([]raft.Entry, error) { return nil, nil }
+func (l *tape) Spare() error                                              { return nil }
 func (l *tape) Close() error                                              { return nil }
 
 func writeOf(seq raft.Seq, entries, bytes int) *raft.Write {
@@ -42,7 +43,7 @@ func writeOf(seq raft.Seq, entries, bytes int) *raft.Write {
 // All queued writes become one record, up to the limit of bytes, in order; the newest Seq is reported.
 func TestQueuedWritesBecomeOneRecord(t *testing.T) {
 	log := &tape{}
-	w := newWriter(log, 100)
+	w := newWriter(log, 100, realClock{})
 	var reported []raft.Seq
 	for seq := raft.Seq(1); seq <= 5; seq++ {
 		w.Write(writeOf(seq, 1, 40))
@@ -67,7 +68,7 @@ func TestQueuedWritesBecomeOneRecord(t *testing.T) {
 
 // The loop writes a lone write itself after a streak of them, and nothing else.
 func TestLoopClaimsOnlyLoneWrites(t *testing.T) {
-	w := newWriter(&tape{}, 1000)
+	w := newWriter(&tape{}, 1000, realClock{})
 	seq := raft.Seq(0)
 	queue := func(entries int) { seq++; w.Write(writeOf(seq, entries, 10)) }
 	flush := func() {
@@ -115,7 +116,7 @@ func TestLoopClaimsOnlyLoneWrites(t *testing.T) {
 // A marker is written when nothing else is; a write that came in between needs a marker of its own, later.
 func TestMarkerYieldsToWrites(t *testing.T) {
 	log := &tape{}
-	w := newWriter(log, 1000)
+	w := newWriter(log, 1000, realClock{})
 	w.Mark()
 	for w.claim() {
 		if seq, err := w.flush(); seq != 0 || err != nil {

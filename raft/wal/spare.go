@@ -168,7 +168,7 @@ func (p *spare) fill() error {
 	part := filepath.Join(p.dir, sparePart)
 	file, err := p.files.Open(part, os.O_CREATE|os.O_TRUNC)
 	if err != nil {
-		return fmt.Errorf("making a spare segment: %w", err)
+		return fmt.Errorf("making a spare segment: %w", noRoom(err))
 	}
 	if err = errors.Join(fill(file, 0, p.size, p.closing), file.Close()); err == nil {
 		err = p.files.Rename(part, filepath.Join(p.dir, spareName))
@@ -177,15 +177,7 @@ func (p *spare) fill() error {
 		err = p.files.SyncDir(p.dir)
 	}
 	if err != nil {
-		return fmt.Errorf("making a spare segment: %w", errors.Join(err, p.discard(part)))
-	}
-	return nil
-}
-
-// discard gives the blocks of an unfinished spare back, which may be the last ones of the disk.
-func (p *spare) discard(part string) error {
-	if err := p.files.Remove(part); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
+		return fmt.Errorf("making a spare segment: %w", noRoom(errors.Join(err, discard(p.files, part))))
 	}
 	return nil
 }

@@ -98,8 +98,8 @@ func Create(o Options) (*WAL, error) {
 // after a crash all of them are or none. The hard state is the last write's. A truncation counts after the writes before
 // it. The entries' data are kept, not copied, and must never change.
 //
-// ErrTooLarge, and writes that do not continue the log, are refused: nothing changes. Any other error poisons the log:
-// it may or may not hold the record, and Append and Mark fail from then on.
+// ErrTooLarge, ErrNoRoom, and writes that do not continue the log, are refused: nothing changes. Any other error poisons
+// the log: it may or may not hold the record, and Append and Mark fail from then on.
 func (w *WAL) Append(writes ...*raft.Write) error {
 	if len(writes) == 0 {
 		return nil
@@ -111,7 +111,7 @@ func (w *WAL) Append(writes ...*raft.Write) error {
 	r := w.merge(writes)
 	err := w.check(r)
 	if err == nil {
-		if err = w.write(r); err != nil {
+		if err = w.write(r); err != nil && !errors.Is(err, ErrNoRoom) {
 			err = w.poison(err)
 		}
 	}
@@ -178,7 +178,9 @@ func (w *WAL) write(r *record) error {
 	r.previous, r.number = w.tip.chain, w.tip.number+1
 	w.buffer = r.append(w.buffer[:0], s.seed)
 	if _, err := s.file.WriteAt(w.buffer, s.end); err != nil {
-		return fmt.Errorf("writing %d bytes to %s at %d: %w", n, s.name, s.end, err)
+		// A file made for one large record is not filled in advance. What was written of the record is a torn end, which
+		// the next attempt overwrites.
+		return fmt.Errorf("writing %d bytes to %s at %d: %w", n, s.name, s.end, noRoom(err))
 	}
 	if err := s.file.Sync(); err != nil {
 		return fmt.Errorf("syncing %s: %w", s.name, err)
@@ -198,10 +200,11 @@ func (w *WAL) write(r *record) error {
 func (w *WAL) roll(n int64) error {
 	need := headerSize + n + recordHeader
 	if need <= w.options.SegmentSize && w.spare.take() {
-		if err := w.begin(w.options.SegmentSize, true); err != nil {
+		err := w.begin(w.options.SegmentSize, true)
+		w.spare.again()
+		if err != nil {
 			return fmt.Errorf("beginning a segment: %w", err)
 		}
-		w.spare.again()
 		return nil
 	}
 	size := max(need, min(FirstSegmentSize, w.options.SegmentSize))
@@ -228,7 +231,7 @@ func (w *WAL) begin(size int64, fromSpare bool) error {
 	}
 	file, err := w.options.Files.Open(w.path(from), flag)
 	if err != nil {
-		return err
+		return noRoom(err)
 	}
 	if !fromSpare {
 		err = w.extend(file, size)
@@ -240,7 +243,8 @@ func (w *WAL) begin(size int64, fromSpare bool) error {
 		err = file.Sync()
 	}
 	if err = errors.Join(err, file.Close()); err != nil {
-		return err
+		// Nothing of it is in the log yet.
+		return noRoom(errors.Join(err, discard(w.options.Files, w.path(from))))
 	}
 	if err := w.options.Files.Rename(w.path(from), w.path(s.name)); err != nil {
 		return err

@@ -1,0 +1,98 @@
+package replica_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rsqld/rsqld/raft"
+	"github.com/rsqld/rsqld/raft/replica"
+	"github.com/rsqld/rsqld/raft/wal"
+)
+
+// large is a command of which a few fill a segment.
+var large = strings.Repeat("x", 100<<10)
+
+// A leader whose disk has no room hands over before its log is full, and stays a member: it follows as long as its log
+// takes it, waits without stopping when it does not, and is whole again when there is room.
+func TestLeaderWithoutRoomHandsOver(t *testing.T) {
+	testCluster(t, 3, func(t *testing.T, c *cluster) {
+		m := c.leader()
+		c.pass(time.Second) // the spare segments are ready
+		m.disk.fill(true)
+		// The first segment is full: the spare takes its place, and no other one can be made.
+		for range 3 {
+			c.propose(m, large)
+		}
+		c.eventually("it has no room and leads no more", func() bool {
+			return m.RoomErr() != nil && m.Status().Role != raft.Leader && !m.Status().Fit
+		})
+		if err := m.RoomErr(); !errors.Is(err, wal.ErrNoRoom) {
+			t.Errorf("RoomErr is %v", err)
+		}
+		next := c.leader()
+		for i := range 20 {
+			c.propose(next, command(i)+large)
+		}
+		c.pass(time.Minute)
+		status := m.Status()
+		if status.Stable >= next.Status().Last.Index {
+			t.Error("the full disk took two megabytes")
+		}
+		if status.ContactTicks > 7 || m.Err() != nil {
+			t.Errorf("the node without room does not follow: %+v, %v", status, m.Err())
+		}
+		if err := next.Transfer(within(t, time.Minute), m.id); !errors.Is(err, replica.ErrTransferFailed) {
+			t.Errorf("handing over to the node without room: %v", err)
+		}
+		m.disk.fill(false)
+		c.eventually("it is fit again", func() bool { return m.RoomErr() == nil && m.Status().Fit })
+		if got := c.converged(); len(got) != 23 {
+			t.Errorf("%d commands were applied, want 23", len(got))
+		}
+	})
+}
+
+// A leader without room that nobody can take over from takes no proposals and answers everything else.
+func TestOnlyVoterWithoutRoomKeepsAnswering(t *testing.T) {
+	for _, voters := range []int{1, 3} {
+		testCluster(t, voters, func(t *testing.T, c *cluster) {
+			m := c.leader()
+			c.pass(time.Second)
+			for _, other := range c.members {
+				other.disk.fill(true)
+			}
+			var err error
+			for range 20 {
+				if _, err = m.Propose(within(t, time.Minute), 0, []byte(large)); err != nil {
+					break
+				}
+				c.pass(T / 15)
+			}
+			if !errors.Is(err, replica.ErrNoRoom) || !errors.Is(err, wal.ErrNoRoom) {
+				t.Fatalf("got %v, want ErrNoRoom", err)
+			}
+			_, term, changed := m.Leader()
+			for range 10 {
+				c.pass(time.Second)
+				if _, err := m.ReadIndex(within(t, time.Second)); err != nil {
+					t.Errorf("reading on the leader without room: %v", err)
+				}
+				if _, err := m.Propose(within(t, time.Minute), term, []byte("a")); !errors.Is(err, replica.ErrNoRoom) && !errors.Is(err, raft.ErrTransferring) {
+					t.Errorf("got %v, want ErrNoRoom", err)
+				}
+			}
+			select {
+			case <-changed:
+				t.Errorf("leader changed:\n%v", m.logs)
+			default:
+			}
+			for _, other := range c.members {
+				other.disk.fill(false)
+			}
+			c.eventually("there is room again", func() bool { return m.RoomErr() == nil })
+			c.write("b")
+		})
+	}
+}
