@@ -95,16 +95,17 @@ func (n *Node) open(ctx context.Context) error {
 	if err := n.identify(ctx); err != nil {
 		return errors.Join(err, conn.Close())
 	}
+	// The log comes first: without it this is not the node any more, and nothing is made here in its name.
+	log, recovered, err := wal.Open(n.walOptions(n.cluster))
+	if err != nil {
+		return errors.Join(n.logError(err), conn.Close())
+	}
 	if n.engine, err = engine.Open(engine.Config{Dir: n.dir.file("db"), Logger: n.log}); err != nil {
-		return errors.Join(fmt.Errorf("opening the database: %w", err), conn.Close())
+		return errors.Join(fmt.Errorf("opening the database: %w", err), log.Close(), conn.Close())
 	}
 	if cluster := n.engine.Cluster(); cluster != (identity.Cluster{}) && cluster != n.cluster {
 		return errors.Join(fmt.Errorf("%s holds the database of cluster %x and node.json names cluster %x: the directory mixes two nodes",
-			n.dir.path, cluster, n.cluster), conn.Close())
-	}
-	log, recovered, err := wal.Open(n.walOptions(n.cluster))
-	if err != nil {
-		return errors.Join(fmt.Errorf("opening the log: %w", err), conn.Close())
+			n.dir.path, cluster, n.cluster), log.Close(), conn.Close())
 	}
 	if err := n.connect(conn, log, recovered); err != nil {
 		return err
@@ -117,6 +118,16 @@ func (n *Node) open(ctx context.Context) error {
 	n.group.Go(func() { n.watchClock(n.ctx) })
 	n.log.Info("node is up", "node", n.self.Node, "name", n.self.Name, "cluster", n.self.Cluster, "address", n.address)
 	return nil
+}
+
+// logError says why the log cannot be opened. A node whose log is gone must not come back under its id: it has forgotten
+// what it acknowledged and whom it voted for, and the others count on both (dragonboat#254).
+func (n *Node) logError(err error) error {
+	if errors.Is(err, wal.ErrNoLog) {
+		return fmt.Errorf("%s is node %d's and its log is gone (%w): a node without its log must not vote under its old id; put wal/ back, or remove the node from the cluster (rsqld remove %d) and join as a new one with an empty --data",
+			n.dir.path, n.self.Node, err, n.self.Node)
+	}
+	return fmt.Errorf("opening the log: %w", err)
 }
 
 // listen takes the node's socket before anything is made or asked for, so that a busy port leaves no traces.

@@ -35,6 +35,8 @@ var (
 	ErrCompacted = errors.New("entry was compacted away")
 	// ErrExists says that Create found a log in the directory.
 	ErrExists = errors.New("there is a log already")
+	// ErrNoLog says that Open found no log in the directory, or no directory.
+	ErrNoLog = errors.New("there is no log")
 	// ErrClosed is the answer of every method after Close.
 	ErrClosed = errors.New("the log is closed")
 )

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 
 	"github.com/rsqld/rsqld/raft"
@@ -32,6 +33,9 @@ func Open(o Options) (*WAL, Recovered, error) {
 	}
 	w := newWAL(o)
 	names, err := o.Files.List(o.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, Recovered{}, fmt.Errorf("%w in %s", ErrNoLog, o.Dir)
+	}
 	if err != nil {
 		return nil, Recovered{}, fmt.Errorf("listing the log: %w", err)
 	}
@@ -77,7 +81,7 @@ func (w *WAL) find(names []string) (found []*segment, err error) {
 	}
 	slices.SortFunc(found, func(a, b *segment) int { return cmp.Compare(a.sequence, b.sequence) })
 	if len(found) == 0 {
-		return found, fmt.Errorf("there is no log in %s", w.options.Dir)
+		return found, fmt.Errorf("%w in %s", ErrNoLog, w.options.Dir)
 	}
 	for i, s := range found[1:] {
 		if s.sequence != found[i].sequence+1 {
