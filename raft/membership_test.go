@@ -265,3 +265,14 @@ func TestRemovedVoterMayBeNeeded(t *testing.T) {
 		t.Errorf("configuration is %s", got)
 	}
 }
+
+// A leader that hands over in a joint configuration chooses among the voters that stay, whoever holds more.
+func TestSuccessorStays(t *testing.T) {
+	cl, m := leadJoint(t)
+	run(cl)
+	step(t, m, AppendAck{Envelope: Envelope{2, 1, 2}, Match: 2}, AppendAck{Envelope: Envelope{4, 1, 2}, Match: 1})
+	m.node.SetFit(false)
+	if to := m.node.Status().Transferring; to != 4 {
+		t.Errorf("it hands over to %d, want 4: 2 leaves", to)
+	}
+}

@@ -124,6 +124,18 @@ func TestPaperOneVoteATerm(t *testing.T) {
 	}
 }
 
+// §5.2: "Once a candidate wins an election, it becomes leader. It then sends heartbeat messages to … establish its authority
+// and prevent new elections": who follows the leader of a term votes for nobody else in it, even if it has not voted.
+func TestPaperAuthority(t *testing.T) {
+	cl, m := solo(t, voters(1, 2, 3), HardState{Term: 5})
+	step(t, m, Heartbeat{Envelope: Envelope{2, 1, 5}})
+	run(cl)
+	step(t, m, Vote{Envelope: Envelope{3, 1, 5}, Last: EntryID{4, 9}})
+	if ack := only[VoteAck](t, run(cl)); ack.Granted || m.node.Status().Leader != 2 {
+		t.Errorf("got %+v, leader %d", ack, m.node.Status().Leader)
+	}
+}
+
 // §5.2: "Raft uses randomized election timeouts": split votes are rare and resolved, whatever the seeds. "Each candidate
 // restarts its randomized election timeout at the start of an election".
 func TestPaperSplitVotesAreResolved(t *testing.T) {

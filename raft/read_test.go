@@ -38,6 +38,20 @@ func TestReadNeedsARoundOfItsOwn(t *testing.T) {
 	}
 }
 
+// An answer to a round that was never begun confirms nothing, now or when the round is begun.
+func TestRoundsThatNeverWere(t *testing.T) {
+	cl, m := lead(t, voters(1, 2, 3), HardState{Term: 1})
+	run(cl)
+	step(t, m, AppendAck{Envelope: Envelope{2, 1, 2}, Match: 2, Round: 1 << 40}, HeartbeatAck{Envelope: Envelope{3, 1, 2}, Round: 7})
+	run(cl)
+	if err := m.node.Read(1); err != nil {
+		t.Fatal(err)
+	}
+	if run(cl); len(m.reads) != 0 {
+		t.Errorf("confirmed before it was asked: %v", m.reads)
+	}
+}
+
 func toNode(id ID, sent []Message) []Message {
 	var to []Message
 	for _, m := range sent {
