@@ -9,10 +9,6 @@ import (
 	"github.com/rsqld/rsqld/raft"
 )
 
-// promoteLag is how many entries a learner may be behind the leader's log when it is promoted. Until then its catching
-// up would delay commits that need its acknowledgement (§4.2.1).
-const promoteLag = 64
-
 // addLearner adds a member to the configuration as a learner, unless it is there already. Another change under way is
 // waited for.
 func (n *Node) addLearner(ctx context.Context, id raft.ID) *Error {
@@ -44,8 +40,8 @@ func (n *Node) change(ctx context.Context, wanted func(raft.Configuration) (raft
 	}
 }
 
-// promoteReady makes a voter of a learner that has caught up, if this node leads. A learner gets the authority's key and
-// has made it durable before it is promoted: every voter has it. Who could not be promoted is in failed.
+// promoteReady makes a voter of a learner that has caught up (§4.2.1), if this node leads. A learner gets the authority's
+// key and has made it durable before it is promoted: every voter has it. Who could not be promoted is in failed.
 func (n *Node) promoteReady(ctx context.Context) (peer raft.ID, failed *Error) {
 	status := n.replica.Status()
 	if status.Role != raft.Leader || status.Transferring != 0 || status.Configuration.Joint() {
@@ -53,8 +49,8 @@ func (n *Node) promoteReady(ctx context.Context) (peer raft.ID, failed *Error) {
 	}
 	for _, peer := range status.Peers {
 		member, known := n.member(peer.ID)
-		if !status.Configuration.Learner(peer.ID) || !known || member.Learner || peer.Match+promoteLag < status.Last.Index ||
-			peer.Match == 0 || !n.endpoint.Connected(peer.ID) {
+		if !status.Configuration.Learner(peer.ID) || !known || member.Learner || !peer.CaughtUp ||
+			!n.endpoint.Connected(peer.ID) {
 			continue
 		}
 		failed := n.promote(ctx, peer.ID)
