@@ -142,20 +142,14 @@ func (c Configuration) validate() error {
 			}
 		}
 	}
-	for _, id := range c.Learners {
-		if c.Voter(id) {
-			return fmt.Errorf("%w: %d is a voter and a learner", ErrConfiguration, id)
-		}
-	}
 	for _, id := range c.LearnersNext {
 		if !contains(c.Outgoing, id) || contains(c.Voters, id) {
 			return fmt.Errorf("%w: %d is to become a learner and does not leave the voters", ErrConfiguration, id)
 		}
 	}
-	for _, id := range c.Removed {
-		if c.Member(id) {
-			return fmt.Errorf("%w: %d is a member and was removed", ErrConfiguration, id)
-		}
+	parts := slices.Concat(c.voters(), c.Learners, c.Removed)
+	if len(changed(parts, nil, nil)) < len(parts) {
+		return fmt.Errorf("%w: of %s and the removed %v one has two parts", ErrConfiguration, c, c.Removed)
 	}
 	return nil
 }

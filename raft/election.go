@@ -36,39 +36,40 @@ func (n *Node) electionTimeout() {
 
 // preCampaign asks whether an election could be won. It changes neither term nor vote, here or elsewhere.
 func (n *Node) preCampaign() {
-	n.failReads()
-	n.beat = 0
-	n.ballots = map[ID]quorum.Answer{}
-	n.setRole(PreCandidate, 0, "election timeout")
-	n.askVotes(Vote{Last: n.log.last, Pre: true, Envelope: Envelope{Term: n.hard.Term + 1}})
+	n.beginElection(PreCandidate, "election timeout")
 	n.count(n.config.ID, true) // a promise of nothing needs no disk
 }
 
-// campaign begins an election in a new term. Its own vote counts once it is durable (onStable), and not before are others
+// campaign begins an election in a new term. Its own vote counts once it is durable (Stable), and not before are others
 // asked: after a crash this node could ask again in the same term with another log.
 func (n *Node) campaign(transfer bool, why string) {
-	n.failReads()
 	n.resetTimer()
-	n.beat = 0
-	n.ballots = map[ID]quorum.Answer{}
 	n.hard.Term++
 	n.hard.Vote = n.config.ID
-	n.setRole(Candidate, 0, why)
-	n.emit(Voted{Term: n.hard.Term, For: n.config.ID})
-	n.askVotes(Vote{Last: n.log.last, Transfer: transfer, Envelope: Envelope{Term: n.hard.Term}})
 	n.transferred = transfer
+	n.beginElection(Candidate, why)
+	n.emit(Voted{Term: n.hard.Term, For: n.config.ID})
 }
 
-// askVotes sends m to every voter that has not answered.
-func (n *Node) askVotes(m Vote) {
+func (n *Node) beginElection(role Role, why string) {
+	n.failReads()
+	n.beat = 0
+	n.ballots = map[ID]quorum.Answer{}
+	n.setRole(role, 0, why)
+	n.askVotes()
+}
+
+// askVotes asks every voter that has not answered.
+func (n *Node) askVotes() {
 	for _, id := range n.voters {
 		if id == n.config.ID || n.answer(id) != quorum.Silent {
 			continue
 		}
-		m.Envelope.From, m.Envelope.To = n.config.ID, id
-		if m.Pre {
+		if m := (Vote{Envelope: n.to(id), Last: n.log.last}); n.role == PreCandidate {
+			m.Term, m.Pre = m.Term+1, true
 			n.send(m)
 		} else {
+			m.Transfer = n.transferred
 			n.promise(m)
 		}
 	}
@@ -77,11 +78,8 @@ func (n *Node) askVotes(m Vote) {
 // repeatVotes asks again those that have not answered: votes travel as datagrams, and without this one lost message
 // costs a whole timeout.
 func (n *Node) repeatVotes() {
-	switch {
-	case n.role == PreCandidate:
-		n.askVotes(Vote{Last: n.log.last, Pre: true, Envelope: Envelope{Term: n.hard.Term + 1}})
-	case n.role == Candidate && n.durable == n.hard:
-		n.askVotes(Vote{Last: n.log.last, Transfer: n.transferred, Envelope: Envelope{Term: n.hard.Term}})
+	if n.role == PreCandidate || n.role == Candidate && n.durable == n.hard {
+		n.askVotes()
 	}
 }
 

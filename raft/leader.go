@@ -137,19 +137,14 @@ func (n *Node) Propose(term Term, data ...[]byte) (EntryID, error) {
 // append appends entries of the leader's own. It returns the id of the first.
 func (l *leadership) append(n *Node, kind EntryKind, data ...[]byte) EntryID {
 	first := EntryID{Term: n.hard.Term, Index: n.log.last.Index + 1}
-	var room [1]Entry
-	entries := room[:0]
-	if len(data) == 0 {
-		data = [][]byte{nil}
-	}
+	var room [1]Entry // one at a time is the common case, and costs no allocation
+	entries := room[:]
 	if len(data) > 1 {
-		entries = make([]Entry, 0, len(data))
+		entries = make([]Entry, len(data))
 	}
-	id := first
-	for _, d := range data {
-		entries = append(entries, Entry{ID: id, Kind: kind, Data: d})
-		l.uncommitted += len(d) + entryOverhead
-		id.Index++
+	for i, d := range data {
+		entries[i] = Entry{ID: EntryID{Term: first.Term, Index: first.Index + Index(i)}, Kind: kind, Data: d}
+		l.uncommitted += entryBytes(&entries[i])
 	}
 	n.appendEntries(entries)
 	return first

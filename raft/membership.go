@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// Membership is a change of the configuration, made in one step. Any number of nodes may come, go and change their
+// Membership is a change of the configuration, made in one step (§4.3). Any number of nodes may come, go and change their
 // part in it, each named once: promoting one and removing another replaces a voter.
 type Membership struct {
 	// AddLearners are nodes that begin to receive the log. A new node learns before it votes.

@@ -45,7 +45,7 @@ type AppendAck struct {
 	Round    uint64
 }
 
-// Heartbeat keeps a follower from campaigning, tells it the commit index and carries the read round.
+// Heartbeat keeps a follower from campaigning, tells it the commit index and carries the read round (paper §5.2).
 type Heartbeat struct {
 	Envelope
 	// Commit is min(leader's commit, what the follower is known to hold): its tail may be another leader's.
@@ -99,7 +99,8 @@ type ReadIndexAck struct {
 	Rejected bool
 }
 
-// Removed tells a node that asks for votes that the committed configuration no longer has it.
+// Removed tells a node that the committed configuration no longer has it: when that is committed, and when it asks for
+// votes later (§4.2.3 leaves it to find out).
 type Removed struct {
 	Envelope
 	// Index is where the configuration without the node stands.

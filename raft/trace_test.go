@@ -23,9 +23,10 @@ func TestTraces(t *testing.T) {
 type script struct {
 	t testing.TB
 	*cluster
-	cut   map[[2]ID]bool
-	out   strings.Builder
-	quiet bool
+	cut    map[[2]ID]bool
+	copies []Message
+	out    strings.Builder
+	quiet  bool
 }
 
 func (s *script) printf(format string, args ...any) {
@@ -57,6 +58,14 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 		s.settle(s.lost)
 	case "lose": // heartbeat: loses what is on its way of that kind
 		s.lose(d.CmdArgs[0].Key)
+	case "copy": // append: keeps a double of what is on its way of that kind
+		for _, msg := range s.mail {
+			if ofKind(msg, d.CmdArgs[0].Key) {
+				s.copies = append(s.copies, msg)
+			}
+		}
+	case "replay": // the doubles arrive, now
+		s.replay()
 	case "tick": // n
 		s.tick(int(idArg(d, 0)), s.lost)
 	default:
@@ -191,12 +200,26 @@ func (s *script) deliverTo(id ID, lose bool) {
 
 func (s *script) lose(kind string) {
 	s.mail = slices.DeleteFunc(s.mail, func(m Message) bool {
-		lost := strings.Contains(describe(m), " "+kind+" ")
+		lost := ofKind(m, kind)
 		if lost {
 			s.printf("      lost %s", describe(m))
 		}
 		return lost
 	})
+}
+
+func ofKind(m Message, kind string) bool { return strings.Contains(describe(m), " "+kind+" ") }
+
+// replay delivers the doubles and shows what became of them.
+func (s *script) replay() {
+	for _, msg := range s.copies {
+		if err := s.deliver(msg); err != nil {
+			s.printf("%s: %v", describe(msg), err)
+		} else {
+			s.printf("%s: taken", describe(msg))
+		}
+	}
+	s.copies = nil
 }
 
 // slowRounds shows the events of the leader only.

@@ -2,10 +2,10 @@ package raft
 
 import "fmt"
 
-// Transfer hands leadership to a voter that stays one (§3.10), or with 0 to the one that holds most of the log. The leader takes no
-// proposals, brings the target up to its last entry and tells it to campaign at once. If that has not ended its term
-// after T it leads on. Transferring events tell of begin and failure; success is another leader. A transfer to the leader
-// itself is done already.
+// Transfer hands leadership to a voter that stays one (§3.10), or with 0 to the one that holds most of the log. The leader
+// takes no proposals, brings the target up to its last entry and tells it to campaign at once. If that has not ended its
+// term after T it leads on. Transferring events tell of begin and failure; success is another leader. A transfer to the
+// leader itself is done already.
 func (n *Node) Transfer(to ID) error {
 	if n.role != Leader {
 		return ErrNotLeader

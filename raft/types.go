@@ -48,15 +48,10 @@ const (
 )
 
 func (k EntryKind) String() string {
-	switch k {
-	case EntryCommand:
-		return "command"
-	case EntryNoop:
-		return "noop"
-	case EntryConfiguration:
-		return "configuration"
+	if k > EntryConfiguration {
+		return fmt.Sprintf("EntryKind(%d)", uint8(k))
 	}
-	return fmt.Sprintf("EntryKind(%d)", uint8(k))
+	return [...]string{"command", "noop", "configuration"}[k]
 }
 
 // Entry is one place of the log. Data is shared between the core, the log on disk, the network and the state
