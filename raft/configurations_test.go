@@ -88,10 +88,16 @@ func TestChangesLeadToSafeConfigurations(t *testing.T) {
 		}
 		checkFollows(t, &c, &next)
 		for id := ID(1); id <= 7; id++ {
-			added, promoted, demoted, removed := contains(m.AddLearners, id), contains(m.Promote, id), contains(m.Demote, id), contains(m.Remove, id)
-			named := added || promoted || demoted || removed
-			if after.Voter(id) != (promoted || c.Voter(id) && !named) || after.Learner(id) != (added || demoted || c.Learner(id) && !named) ||
-				contains(after.Removed, id) != (removed || contains(c.Removed, id)) {
+			voter, learner, removed := c.Voter(id), c.Learner(id), contains(c.Removed, id)
+			switch {
+			case contains(m.AddLearners, id), contains(m.Demote, id):
+				voter, learner = false, true
+			case contains(m.Promote, id):
+				voter, learner = true, false
+			case contains(m.Remove, id):
+				voter, learner, removed = false, false, true
+			}
+			if after.Voter(id) != voter || after.Learner(id) != learner || contains(after.Removed, id) != removed {
 				t.Fatalf("%s after %+v is %s, removed %v: node %d", c, m, after, after.Removed, id)
 			}
 		}

@@ -181,7 +181,7 @@ func (n *Node) tellRemoved(id ID) {
 func (n *Node) onRemoved(m Removed) error {
 	committed := n.configurations.at(n.log.commit).Index
 	if m.Index <= max(committed, n.removedAt) || !n.configuration().Member(n.config.ID) {
-		return fmt.Errorf("%w: removed by the configuration of %d, the one committed here is of %d", ErrStale, m.Index, committed)
+		return fmt.Errorf("%w: removed by the configuration of %d, committed is that of %d", ErrStale, m.Index, committed)
 	}
 	n.removedAt = m.Index
 	n.emit(WasRemoved{Index: m.Index})

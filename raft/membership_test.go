@@ -198,7 +198,9 @@ func TestJointConfigurationNeedsBothMajoritiesToLead(t *testing.T) {
 		step(t, m, VoteAck{Envelope: Envelope{from, 1, term}, Pre: true, Granted: true})
 	}
 	run(cl)
-	step(t, m, VoteAck{Envelope: Envelope{2, 1, term}, Granted: true}, VoteAck{Envelope: Envelope{4, 1, term}, Granted: true})
+	for _, from := range []ID{2, 4} {
+		step(t, m, VoteAck{Envelope: Envelope{from, 1, term}, Granted: true})
+	}
 	alive := func(from ID) Message {
 		return HeartbeatAck{Envelope: Envelope{from, 1, term}, Round: m.node.reads.round}
 	}

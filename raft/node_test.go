@@ -71,3 +71,44 @@ func TestDeterminism(t *testing.T) {
 		t.Errorf("two runs of one seed differ: %d and %d bytes", len(a), len(b))
 	}
 }
+
+// A log that begins after entries which only the state machine holds is worth as much as a whole one: its base counts as
+// the last entry in elections and appends, and the configuration as of there counts, a joint one too.
+func TestLogThatBeginsAtItsBase(t *testing.T) {
+	joint := Configuration{Voters: []ID{1, 2}, Outgoing: []ID{1, 2, 3}}
+	image := disk{hard: HardState{Term: 2}, base: EntryID{2, 5}, baseCfg: ConfigurationAt{4, joint}}
+	open := func() (*cluster, *member) {
+		cl := &cluster{t: t}
+		m := cl.add(1, 1, Config{ElectionTicks: 10, HeartbeatTicks: 3}, image)
+		m.applied = 5
+		m.start(t)
+		return cl, m
+	}
+	cl, m := open()
+	if s := m.node.Status(); s.First != 6 || s.Last != (EntryID{2, 5}) || s.Commit != 5 || s.ConfigurationIndex != 4 {
+		t.Errorf("it starts as %+v", s)
+	}
+	for last, want := range map[EntryID]bool{{2, 4}: false, {2, 5}: true, {1, 9}: false} {
+		step(t, m, Vote{Envelope: Envelope{2, 1, 3}, Last: last, Pre: true})
+		if ack := only[VoteAck](t, run(cl)); ack.Granted != want {
+			t.Errorf("a candidate whose log ends at %s: granted is %v", last, ack.Granted)
+		}
+	}
+	step(t, m, appendOf(2, 2, EntryID{2, 5}, 5, 2))
+	if ack := only[AppendAck](t, run(cl)); ack.Match != 6 || m.disk.last() != (EntryID{2, 6}) {
+		t.Errorf("the append after the base was answered by %+v", ack)
+	}
+	cl, m = open()
+	cl.timeout(1)
+	step(t, m, VoteAck{Envelope: Envelope{2, 1, 3}, Pre: true, Granted: true})
+	run(cl)
+	step(t, m, VoteAck{Envelope: Envelope{2, 1, 3}, Granted: true})
+	run(cl)
+	if !m.node.configuration().Joint() {
+		t.Fatal("the joint configuration is left before an entry of the new term is committed")
+	}
+	step(t, m, AppendAck{Envelope: Envelope{2, 1, 3}, Match: 6})
+	if got := m.node.configuration(); got.Joint() || !contains(got.Removed, 3) {
+		t.Errorf("the configuration is %s, removed %v", got, got.Removed)
+	}
+}

@@ -76,7 +76,7 @@ func leadJoint(t *testing.T) (*cluster, *member) {
 	return cl, m
 }
 
-// §6: "Any server from either configuration may serve as leader." Those of the old one do until they have left the joint one.
+// §6: "Any server from either configuration may serve as leader." Those of the old one do until the joint one is left.
 func TestPaperAnyServerOfEitherMayLead(t *testing.T) {
 	for id := ID(1); id <= 5; id++ {
 		cl := newCluster(t, 1, Config{ElectionTicks: 10, HeartbeatTicks: 3}, oldToNew)
@@ -141,7 +141,7 @@ func TestPaperLeavingFollowsCommitment(t *testing.T) {
 	}
 	step(t, m, AppendAck{Envelope: Envelope{3, 1, 2}, Match: 2})
 	if c := m.node.configuration().String(); c != "voters=[1 4 5]" || m.node.Status().ConfigurationIndex != 3 {
-		t.Errorf("the configuration is %s of %d, want that of 3 without the old servers", c, m.node.Status().ConfigurationIndex)
+		t.Errorf("the configuration is %s of %d, want that of 3, without 2 and 3", c, m.node.Status().ConfigurationIndex)
 	}
 }
 

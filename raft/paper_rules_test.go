@@ -28,8 +28,9 @@ func TestPaperHigherTermMakesAFollower(t *testing.T) {
 	e := Envelope{3, 1, 7}
 	for name, become := range roles {
 		for _, msg := range []Message{
-			Append{Envelope: e, Prev: EntryID{1, 1}}, AppendAck{Envelope: e, Match: 1}, Heartbeat{Envelope: e}, HeartbeatAck{Envelope: e},
-			VoteAck{Envelope: e}, Vote{Envelope: e, Last: EntryID{1, 9}, Transfer: true}, ReadIndex{Envelope: e, Seq: 1}, ReadIndexAck{Envelope: e},
+			Append{Envelope: e, Prev: EntryID{1, 1}}, AppendAck{Envelope: e, Match: 1}, Heartbeat{Envelope: e},
+			HeartbeatAck{Envelope: e}, VoteAck{Envelope: e}, Vote{Envelope: e, Last: EntryID{1, 9}, Transfer: true},
+			ReadIndex{Envelope: e, Seq: 1}, ReadIndexAck{Envelope: e},
 		} {
 			m := become()
 			_ = m.node.Step(msg) // answers to nothing are refused, and their term counts
@@ -136,11 +137,12 @@ func TestPaperMajorityMakesALeader(t *testing.T) {
 			step(t, m, VoteAck{Envelope: Envelope{id, 1, 2}, Granted: true})
 		}
 		if m.node.role != test.want {
-			t.Errorf("%d servers, granted by %v, refused by %v: %s, want %s", test.size, test.granted, test.refused, m.node.role, test.want)
+			t.Errorf("%+v: it is %s", test, m.node.role)
 		}
 	}
 	_, m := campaigning(t)
-	if err := m.node.Step(VoteAck{Envelope: Envelope{2, 1, 1}, Granted: true}); !errors.Is(err, ErrStale) || m.node.role != Candidate {
+	err := m.node.Step(VoteAck{Envelope: Envelope{2, 1, 1}, Granted: true})
+	if !errors.Is(err, ErrStale) || m.node.role != Candidate {
 		t.Errorf("a vote of an older term: got %v and a %s", err, m.node.role)
 	}
 }
@@ -186,7 +188,8 @@ func TestPaperLeaderSaysSo(t *testing.T) {
 	cl, m := lead(t, voters(1, 2, 3), HardState{Term: 1})
 	sent := run(cl)
 	for _, id := range []ID{2, 3} {
-		if app := only[Append](t, toNode(id, sent)); app.Term != 2 || len(app.Entries) != 1 || app.Entries[0].Kind != EntryNoop {
+		app := only[Append](t, toNode(id, sent))
+		if app.Term != 2 || len(app.Entries) != 1 || app.Entries[0].Kind != EntryNoop {
 			t.Errorf("%d got %+v", id, app)
 		}
 	}

@@ -261,7 +261,7 @@ func TestPaperVote(t *testing.T) {
 		cl, m := solo(t, voters(1, 2, 3), HardState{Term: 5, Vote: test.votedFor}, 2, 3, 3)
 		step(t, m, Vote{Envelope: Envelope{2, 1, 5}, Last: test.last})
 		if ack := only[VoteAck](t, run(cl)); ack.Granted != test.want {
-			t.Errorf("voted for %d, candidate's last %s: granted is %v, want %v", test.votedFor, test.last, ack.Granted, test.want)
+			t.Errorf("%+v: granted is %v", test, ack.Granted)
 		}
 	}
 }

@@ -42,7 +42,8 @@ func TestReadNeedsARoundOfItsOwn(t *testing.T) {
 func TestRoundsThatNeverWere(t *testing.T) {
 	cl, m := lead(t, voters(1, 2, 3), HardState{Term: 1})
 	run(cl)
-	step(t, m, AppendAck{Envelope: Envelope{2, 1, 2}, Match: 2, Round: 1 << 40}, HeartbeatAck{Envelope: Envelope{3, 1, 2}, Round: 7})
+	step(t, m, AppendAck{Envelope: Envelope{2, 1, 2}, Match: 2, Round: 1 << 40})
+	step(t, m, HeartbeatAck{Envelope: Envelope{3, 1, 2}, Round: 7})
 	run(cl)
 	if err := m.node.Read(1); err != nil {
 		t.Fatal(err)
