@@ -3,6 +3,7 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/rsqld/rsqld/raft"
 )
@@ -61,11 +62,20 @@ type Options struct {
 	// Seed draws the salts, together with the number of the segment. It should be a secret: who knows a salt can
 	// store bytes in an entry that look like a record, which Open would take for proof of damage.
 	Seed uint64
+	// Schedule runs the log's own work, the making of spare segments: it arranges that do is called after that time, once,
+	// by any goroutine, and returns before it is. Each call is one step that writes 1 MiB at most, syncs it, and may ask
+	// for the next one. A call that comes too late, or after Close, does nothing; one that never comes leaves the log
+	// without a spare, slower and otherwise whole. The log has no goroutine, timer or clock besides: one whose methods
+	// and steps are all called by a single goroutine never blocks, and does the same every time. Nil is time.AfterFunc.
+	Schedule func(after time.Duration, do func())
 }
 
 func (o Options) withDefaults() (Options, error) {
 	if o.Files == nil {
 		o.Files = OS()
+	}
+	if o.Schedule == nil {
+		o.Schedule = func(after time.Duration, do func()) { time.AfterFunc(after, do) }
 	}
 	if o.SegmentSize == 0 {
 		o.SegmentSize = DefaultSegmentSize

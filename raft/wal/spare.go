@@ -16,7 +16,7 @@ const (
 	// spareRetry is the pause after an attempt that failed.
 	spareRetry = time.Second
 	// fillSync is after how many bytes a filling file is synced, so that a record's sync never waits for more: beside
-	// one sync of a large file, others were measured to take 134 to 217 ms.
+	// one sync of a large file, others were measured to take 134 to 217 ms. It is also what one step writes.
 	fillSync = 1 << 20
 )
 
@@ -26,22 +26,34 @@ var zeros [64 << 10]byte
 // spare keeps one segment ready that was filled with zeros in advance, under the name spareName. A sync of a file that
 // grows, or whose blocks were never written, costs twice as much.
 //
-// The name belongs to the goroutine while the spare is missing, to nobody while it is ready, and to the appender while it
-// is taken: from take until the file has another name and the appender calls again.
+// It has no goroutine: what is to be done is done by steps, each of which writes fillSync bytes at most and asks schedule
+// for the next one.
+//
+// The name belongs to the steps while the spare is missing, to nobody while it is ready, and to the appender while it is
+// taken: from take until the file has another name and the appender calls again.
 type spare struct {
-	files Files
-	dir   string
-	size  int64
+	files    Files
+	dir      string
+	size     int64
+	schedule func(after time.Duration, do func())
 
-	// wanted has room for one signal: another spare is due, or the first one is due now.
-	wanted  chan struct{}
-	closing chan struct{}
-	group   sync.WaitGroup
+	// file is the spare that is being filled and filled how far it is, in bytes; nil between two attempts. They belong to
+	// the step that runs, of which there is one at most, and after it to stop.
+	file   File
+	filled int64
+	// running counts the step that runs. Added to under mu while closed is false; stop waits for it.
+	running sync.WaitGroup
 
 	mu    sync.Mutex
 	state spareState
 	// err is why the newest attempt failed, nil if it did not.
 	err error
+	// turn names the step that is scheduled. It changes when that step begins and when another takes its place: a call
+	// that comes late or twice does nothing.
+	turn uint64
+	// early says that the step of this turn only waits for the node to have started: who needs a spare may hurry it.
+	early  bool
+	closed bool
 }
 
 type spareState int
@@ -53,7 +65,7 @@ const (
 )
 
 func newSpare(o *Options) *spare {
-	return &spare{files: o.Files, dir: o.Dir, size: o.SegmentSize, wanted: make(chan struct{}, 1), closing: make(chan struct{})}
+	return &spare{files: o.Files, dir: o.Dir, size: o.SegmentSize, schedule: o.Schedule}
 }
 
 // adopt takes over the spare of an earlier process. Its zeros are durable: it got its name after they were.
@@ -72,46 +84,56 @@ func (p *spare) adopt() error {
 	return nil
 }
 
-func (p *spare) start() { p.group.Go(p.run) }
-
-func (p *spare) stop() {
-	close(p.closing)
-	p.group.Wait()
+// start schedules the first step, if there is anything to do.
+func (p *spare) start() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.state == spareMissing {
+		p.early = true
+		p.next(spareDelay)
+	}
 }
 
-// take gives the spare to the appender, if there is one. If not, the goroutine hurries.
+// stop waits for a step that is under way and makes all later ones do nothing.
+func (p *spare) stop() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.running.Wait()
+	if p.file != nil {
+		// What cannot be removed is not part of the log, and the next Open removes it.
+		_ = p.abandon()
+	}
+}
+
+// next schedules a step in the place of one that was scheduled before. mu is held.
+func (p *spare) next(after time.Duration) {
+	p.turn++
+	turn := p.turn
+	p.schedule(after, func() { p.step(turn) })
+}
+
+// take gives the spare to the appender, if there is one. If not, the first step hurries.
 func (p *spare) take() bool {
 	p.mu.Lock()
-	ready := p.state == spareReady
-	if ready {
+	defer p.mu.Unlock()
+	if p.state == spareReady {
 		p.state = spareTaken
+		return true
 	}
-	p.mu.Unlock()
-	if !ready {
-		p.signal()
+	if p.early {
+		p.early = false
+		p.next(0)
 	}
-	return ready
+	return false
 }
 
 // again says that the spare that was taken has another name now.
 func (p *spare) again() {
 	p.mu.Lock()
-	p.state = spareMissing
-	p.mu.Unlock()
-	p.signal()
-}
-
-func (p *spare) signal() {
-	select {
-	case p.wanted <- struct{}{}:
-	default:
-	}
-}
-
-func (p *spare) missing() bool {
-	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.state == spareMissing
+	p.state = spareMissing
+	p.next(0)
 }
 
 // failure returns why the newest attempt failed.
@@ -121,83 +143,89 @@ func (p *spare) failure() error {
 	return p.err
 }
 
-// run fills a spare whenever it is missing. A signal may be older than the spare that is there: only state counts.
-func (p *spare) run() {
-	timer := time.NewTimer(spareDelay)
-	defer timer.Stop()
-	if p.missing() && !p.wait(timer.C, p.wanted) {
+// step does the work of one turn, if it is still due, and schedules the next.
+func (p *spare) step(turn uint64) {
+	if !p.begin(turn) {
 		return
 	}
-	for {
-		for !p.missing() {
-			if !p.wait(nil, p.wanted) {
-				return
-			}
-		}
-		err := p.fill()
-		if errors.Is(err, errStopped) {
-			return
-		}
-		p.mu.Lock()
-		if p.err = err; err == nil {
-			p.state = spareReady
-		}
-		p.mu.Unlock()
-		if err != nil {
-			timer.Reset(spareRetry)
-			if !p.wait(timer.C, nil) {
-				return
-			}
-		}
+	defer p.running.Done()
+	full, err := p.fill()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if full || err != nil {
+		p.err = err
+	}
+	switch {
+	case full:
+		p.state = spareReady
+	case p.closed:
+	case err != nil:
+		p.next(spareRetry)
+	default:
+		p.next(0)
 	}
 }
 
-// wait returns false if the log closes before either of the others happens.
-func (p *spare) wait(after <-chan time.Time, wanted <-chan struct{}) bool {
-	select {
-	case <-after:
-	case <-wanted:
-	case <-p.closing:
+// begin reports whether the step of this turn is still due, and takes the turn.
+func (p *spare) begin(turn uint64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || turn != p.turn {
 		return false
 	}
+	p.turn++
+	p.early = false
+	p.running.Add(1)
 	return true
 }
 
-// fill makes the spare.
-func (p *spare) fill() error {
+// fill writes the next part of the spare, and gives it its name when it is full.
+func (p *spare) fill() (full bool, err error) {
 	part := filepath.Join(p.dir, sparePart)
-	file, err := p.files.Open(part, os.O_CREATE|os.O_TRUNC)
-	if err != nil {
-		return fmt.Errorf("making a spare segment: %w", noRoom(err))
+	if p.file == nil {
+		p.filled = 0
+		if p.file, err = p.files.Open(part, os.O_CREATE|os.O_TRUNC); err != nil {
+			return false, fmt.Errorf("making a spare segment: %w", noRoom(err))
+		}
 	}
-	if err = errors.Join(fill(file, 0, p.size, p.closing), file.Close()); err == nil {
+	upTo := min(p.filled+fillSync, p.size)
+	if err = fill(p.file, p.filled, upTo); err == nil {
+		if p.filled = upTo; upTo < p.size {
+			return false, nil
+		}
+		err = p.file.Close()
+		p.file = nil
+	}
+	if err == nil {
 		err = p.files.Rename(part, filepath.Join(p.dir, spareName))
 	}
 	if err == nil {
 		err = p.files.SyncDir(p.dir)
 	}
 	if err != nil {
-		return fmt.Errorf("making a spare segment: %w", noRoom(errors.Join(err, discard(p.files, part))))
+		return false, fmt.Errorf("making a spare segment: %w", noRoom(errors.Join(err, p.abandon())))
 	}
-	return nil
+	return true, nil
 }
 
-// errStopped says that the log was closed before a spare was ready.
-var errStopped = errors.New("the log closes")
+// abandon gives an unfinished spare back.
+func (p *spare) abandon() error {
+	var failed error
+	if p.file != nil {
+		failed = p.file.Close()
+		p.file = nil
+	}
+	return errors.Join(failed, discard(p.files, filepath.Join(p.dir, sparePart)))
+}
 
-// fill writes zeros from offset from up to size and syncs them, in steps of fillSync. It ends early when stop is closed.
-func fill(file File, from, size int64, stop <-chan struct{}) error {
-	for synced := from; from < size; {
-		select {
-		case <-stop:
-			return errStopped
-		default:
-		}
-		n := min(size-from, int64(len(zeros)))
+// fill writes zeros from offset from up to end and syncs them, in parts of fillSync.
+func fill(file File, from, end int64) error {
+	for synced := from; from < end; {
+		n := min(end-from, int64(len(zeros)))
 		if _, err := file.WriteAt(zeros[:n], from); err != nil {
 			return err
 		}
-		if from += n; from-synced >= fillSync || from == size {
+		if from += n; from-synced >= fillSync || from == end {
 			if err := file.Sync(); err != nil {
 				return err
 			}

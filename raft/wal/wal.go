@@ -267,7 +267,7 @@ func (w *WAL) extend(file File, size int64) error {
 	if size > w.options.SegmentSize {
 		return file.Truncate(size)
 	}
-	return fill(file, 0, size, nil)
+	return fill(file, 0, size)
 }
 
 // nextSegment describes the segment after the active one, which continues the log as it is now.
