@@ -2,6 +2,7 @@ package wal
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/rsqld/rsqld/raft"
 )
@@ -19,7 +20,8 @@ func (w *WAL) Compact(through raft.Index) error {
 		w.mu.Unlock()
 		return ErrClosed
 	}
-	old := w.index.compact(through)
+	old := slices.Concat(w.retired, w.index.compact(through))
+	w.retired = nil
 	if len(old) > 0 {
 		w.loaded = nil
 	}

@@ -20,7 +20,7 @@ type story struct {
 func tell(t *testing.T, files *disk, seed uint64, steps int) story {
 	t.Helper()
 	chance := rand.New(rand.NewPCG(seed, 3))
-	s := story{before: &model{}, after: &model{}}
+	s := story{before: &model{snapshots: true}, after: &model{}}
 	w, err := wal.Create(options(files))
 	if s.created = err == nil; !s.created {
 		return s.died(t, err)
@@ -260,7 +260,7 @@ func TestTornBeforeRoll(t *testing.T) {
 		write := func(size int) *raft.Write {
 			return &raft.Write{HardState: raft.HardState{Term: 1}, Entries: []raft.Entry{entry(1, m.last()+1, size)}}
 		}
-		for range 10 { // of 1,096 bytes each
+		for range 10 { // of 1,104 bytes each
 			next := write(1000)
 			m.apply(next)
 			mustAppend(t, w, next)
@@ -269,7 +269,7 @@ func TestTornBeforeRoll(t *testing.T) {
 			t.Fatal("the first segment is too small for this test")
 		}
 		files.failOn("sync", ".wal")
-		torn := write(smallSegments - 4096 - 10*1096 - 80 - 96) // nothing but a marker fits behind it
+		torn := write(smallSegments - 4096 - 10*1104 - 88 - 104) // nothing but a marker fits behind it
 		after := m.clone()
 		after.apply(torn)
 		if err := w.Append(torn); err == nil || len(files.segments()) != 1 {

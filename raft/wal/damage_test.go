@@ -72,7 +72,7 @@ func TestDamage(t *testing.T) {
 		t.Fatalf("entry %d is nowhere", index)
 		return "", 0
 	}
-	const header = 80 + 16
+	const header = 88 + 16
 	for _, c := range []struct {
 		what   string
 		index  int
@@ -184,10 +184,10 @@ func FuzzOpen(f *testing.F) {
 	f.Add(4100, []byte{1, 2, 3})
 	f.Add(0, []byte("rsqldwal"))
 	f.Add(56, bytes.Repeat([]byte{0xff}, 8))       // the index before the segment's first
-	f.Add(4096+64, bytes.Repeat([]byte{0xff}, 16)) // truncation and first index of a record
+	f.Add(4096+64, bytes.Repeat([]byte{0xff}, 24)) // truncation, and the entry before those of a record
 	f.Add(4096+12, []byte{0xff, 0xff, 0xff, 0xff}) // the number of its entries
-	f.Add(4096+88, []byte{0xff, 0xff, 0xff, 0xff}) // the length of one
-	f.Add(4096+92, []byte{byte(raft.EntryConfiguration)})
+	f.Add(4096+96, []byte{0xff, 0xff, 0xff, 0xff}) // the length of one
+	f.Add(4096+100, []byte{byte(raft.EntryConfiguration)})
 	f.Fuzz(func(t *testing.T, at int, b []byte) {
 		content := slices.Clone(whole)
 		if at < 0 || at > len(content) {
@@ -224,9 +224,9 @@ func TestStaleRecord(t *testing.T) {
 	}
 	closeLog(t, w)
 	content := files.live[files.segments()[0]].live
-	copy(content[4096+2*80:4096+3*80], content[4096:])
+	copy(content[4096+2*88:4096+3*88], content[4096:])
 	var corruption *wal.CorruptionError
-	if _, r, err := wal.Open(options(files)); !errors.As(err, &corruption) || corruption.Offset != 4096+2*80 {
+	if _, r, err := wal.Open(options(files)); !errors.As(err, &corruption) || corruption.Offset != 4096+2*88 {
 		t.Errorf("recovered %+v, %v", r.HardState, err)
 	}
 }
@@ -269,8 +269,8 @@ func TestAnyByte(t *testing.T) {
 		node := files.live[name]
 		for at := chance.IntN(13); at < len(node.live); at += 1 + chance.IntN(25) {
 			saved := slices.Clone(node.live)
-			end := len(saved) - 80 // without the marker, which may be lost
-			for ; saved[end+79] == 0; end-- {
+			end := len(saved) - 88 // without the marker, which may be lost
+			for ; saved[end+87] == 0; end-- {
 			}
 			node.live[at] ^= byte(1 + chance.IntN(255))
 			w, r, err := wal.Open(options(files))
@@ -299,7 +299,7 @@ func TestStoredSegment(t *testing.T) {
 	e.Data = slices.Clone(files.live[name].live[:6000]) // its records lie on multiples of 8 here too
 	mustAppend(t, w, &raft.Write{HardState: raft.HardState{Term: 1}, Entries: []raft.Entry{e}})
 	closeLog(t, w)
-	files.live[name].live[4096+200] ^= 1 // in the newest record, which no marker covers
+	files.live[name].live[4096+220] ^= 1 // in the newest record, which no marker covers
 	w, r := open(t, files)
 	if r.Log.Last.Index != 1 || r.TornBytes == 0 {
 		t.Errorf("recovered %v, %d bytes torn", r.Log.Last, r.TornBytes)

@@ -11,7 +11,7 @@
 //	segment header, 4096 bytes
 //	offset  size  field
 //	0       8     "rsqldwal"
-//	8       4     format version (1)
+//	8       4     format version (2)
 //	12      4     length of the file
 //	16      16    cluster id
 //	32      8     node id
@@ -22,7 +22,8 @@
 //	80      32    term, vote, acknowledged term and index at the segment's start
 //	112     8     index of the configuration that counts at the segment's start
 //	120     8     number of the record before the segment's first
-//	128     4     length of that configuration, which follows
+//	128     4     flags: 1 the log begins here
+//	132     4     length of that configuration, which follows
 //	4092    4     CRC-32C of the 4092 bytes before
 //
 //	record, a multiple of 8 bytes
@@ -30,17 +31,21 @@
 //	0       4     CRC-32C of the salt and of everything after this field
 //	4       4     length of the record
 //	8       2     flags: 1 marker
-//	10      2     low half of the CRC-32C of the salt and of the record's first 80 bytes without this field and the one at 0
+//	10      2     low half of the CRC-32C of the salt and of the record's first 88 bytes without this field and the one at 0
 //	12      4     number of entries
 //	16      8     running hash of everything before
 //	24      8     number of the record
 //	32      32    term, vote, acknowledged term and index
 //	64      8     first index that the record truncates, or 0
-//	72      8     index of its first entry, or 0
-//	80            entries: term (8), length (4), kind (1), 3 zeros, data
+//	72      16    term and index of the entry before its first one, after the truncation
+//	88            entries: term (8), length (4), kind (1), 3 zeros, data
 //
 // The salt is new for each segment, so that bytes of another segment never look valid. The running hash and the number tie
 // the records together, so that one that is missing is found.
+//
+// A snapshot that the log does not reach lets it begin anew: with a segment whose header has the flag and the new base, and
+// with the record that the snapshot came in already in it when it gets its name. The name is the single step that makes
+// the record durable and everything before it dead. Dead segments are removed by the next Compact or Open.
 //
 // # Recovery
 //

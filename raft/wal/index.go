@@ -36,6 +36,20 @@ func (x *index) start(s *segment) {
 	}
 }
 
+// restart makes s, which holds nothing yet, the only segment, and returns those before it.
+func (x *index) restart(s *segment) (old []*segment) {
+	old = x.segments
+	*x = index{segments: []*segment{s}, cache: x.cache}
+	x.cache.truncate(0)
+	x.start(s)
+	return old
+}
+
+// holds reports whether the log holds an entry, or begins after it.
+func (x *index) holds(id raft.EntryID) bool {
+	return id.Index >= x.base.Index && id.Index <= x.last.Index && x.term(id.Index) == id.Term
+}
+
 // before returns the entry before index, which is in base.Index+1 … last.Index+1.
 func (x *index) before(i raft.Index) raft.EntryID {
 	return raft.EntryID{Term: x.term(i - 1), Index: i - 1}
@@ -74,7 +88,7 @@ func (x *index) add(r *record, s *segment, offset int64) error {
 	if len(r.entries) == 0 {
 		return nil
 	}
-	s.refs = append(s.refs, ref{r.first, uint32(offset), uint32(r.length)})
+	s.refs = append(s.refs, ref{r.first(), uint32(offset), uint32(r.length)})
 	for i := range r.entries {
 		e := &r.entries[i]
 		if n := len(x.runs); n == 0 || x.runs[n-1].Term != e.ID.Term {

@@ -71,11 +71,14 @@ func all(t testing.TB, w *wal.WAL) (entries []raft.Entry) {
 	return entries
 }
 
-// model is what a log must hold, the obvious way: all entries from index 1 on.
+// model is what a log must hold, the obvious way: all entries from index 1 on. Up to base.Applied they are place holders.
 type model struct {
 	hard    raft.HardState
 	entries []raft.Entry
 	through raft.Index // compacted, at most
+	base    raft.Base  // of the newest snapshot that dropped the log
+	// snapshots are among the writes that the model makes.
+	snapshots bool
 }
 
 func (m *model) last() raft.Index { return raft.Index(len(m.entries)) }
@@ -88,12 +91,15 @@ func (m *model) id(index raft.Index) raft.EntryID {
 }
 
 func (m *model) clone() *model {
-	return &model{m.hard, slices.Clone(m.entries), m.through}
+	return &model{m.hard, slices.Clone(m.entries), m.through, m.base, m.snapshots}
 }
 
 func (m *model) apply(writes ...*raft.Write) {
 	for _, w := range writes {
 		m.hard = w.HardState
+		if s := w.Snapshot; s != nil {
+			m.restore(s)
+		}
 		if w.TruncateFrom != 0 && w.TruncateFrom <= m.last() {
 			m.entries = m.entries[:w.TruncateFrom-1]
 		}
@@ -101,9 +107,36 @@ func (m *model) apply(writes ...*raft.Write) {
 	}
 }
 
+// restore is what a snapshot does to a log: nothing if it holds that entry, else only its id is left.
+func (m *model) restore(s *raft.Base) {
+	if index := s.Applied.Index; index > m.last() || m.id(index) != s.Applied {
+		m.entries = make([]raft.Entry, index)
+		m.entries[index-1].ID = s.Applied
+		m.base = *s
+	}
+	m.through = max(m.through, s.Applied.Index)
+}
+
+// snapshot makes one that the model may be restored to.
+func (m *model) snapshot(t testing.TB, chance *rand.Rand, term raft.Term) *raft.Base {
+	s := &raft.Base{Applied: raft.EntryID{Term: term, Index: m.through + 1 + raft.Index(chance.IntN(40))}}
+	if held := m.last() - m.through; held > 0 && chance.IntN(2) == 0 {
+		s.Applied = m.id(m.through + 1 + raft.Index(chance.IntN(int(held))))
+	}
+	s.ConfigurationIndex = max(1, s.Applied.Index-raft.Index(chance.IntN(2)))
+	s.Configuration = raft.Configuration{Voters: []raft.ID{1, 2 + raft.ID(chance.IntN(9))}}
+	return s
+}
+
 // write makes a write that may follow the model.
 func (m *model) write(t testing.TB, chance *rand.Rand) *raft.Write {
 	w := &raft.Write{HardState: raft.HardState{Term: max(m.hard.Term, 1) + raft.Term(chance.IntN(10)/9), Vote: raft.ID(chance.IntN(1000))}}
+	if m.snapshots && chance.IntN(25) == 0 {
+		w.HardState.Term++
+		w.Snapshot = m.snapshot(t, chance, w.HardState.Term)
+		m = m.clone()
+		m.restore(w.Snapshot)
+	}
 	next := m.last() + 1
 	if m.last() > m.through && chance.IntN(6) == 0 {
 		next = m.through + 1 + raft.Index(chance.IntN(int(m.last()-m.through)))
@@ -138,7 +171,7 @@ func (m *model) writes(t testing.TB, chance *rand.Rand) (writes []*raft.Write) {
 // differs says how the log and what opening it said (if r is not nil) differ from the model.
 func (m *model) differs(w *wal.WAL, r *wal.Recovered) error {
 	first, last := w.Bounds()
-	if last != m.last() || first > m.through+1 {
+	if last != m.last() || first > m.through+1 || first <= m.base.Applied.Index {
 		return fmt.Errorf("the log holds %d to %d, want at most %d to %d", first, last, m.through+1, m.last())
 	}
 	for next := first; next <= last; {
@@ -162,7 +195,13 @@ func (m *model) differs(w *wal.WAL, r *wal.Recovered) error {
 
 func (m *model) differsFrom(r *wal.Recovered, first raft.Index) error {
 	want := raft.Log{Base: m.id(first - 1), Last: m.id(m.last()), Tail: r.Log.Tail}
+	if m.base.ConfigurationIndex != 0 {
+		want.BaseConfiguration = raft.ConfigurationAt{Index: m.base.ConfigurationIndex, Configuration: m.base.Configuration}
+	}
 	for i := range m.entries {
+		if raft.Index(i) < m.base.Applied.Index {
+			continue
+		}
 		e := &m.entries[i]
 		at := raft.ConfigurationAt{Index: e.ID.Index}
 		if e.Kind == raft.EntryConfiguration {

@@ -242,7 +242,7 @@ func (a *answer) read(p *stretch) error {
 		}
 		// A whole record in the wrong place is what a misdirected write or a lost one leaves.
 		err := r.decode(b[ref.offset-begin.offset:][:ref.length], p.segment.seed)
-		if count := live - ref.first + 1; err != nil || r.first != ref.first || raft.Index(len(r.entries)) < count {
+		if count := live - ref.first + 1; err != nil || r.first() != ref.first || raft.Index(len(r.entries)) < count {
 			return &CorruptionError{Segment: p.segment.name, Offset: int64(ref.offset), First: ref.first, Last: live}
 		}
 		for k := range r.entries[:live-ref.first+1] {
@@ -268,8 +268,10 @@ func (w *WAL) Bounds() (first, last raft.Index) {
 func (w *WAL) Size() (size int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, s := range w.index.segments {
-		size += s.size
+	for _, segments := range [][]*segment{w.retired, w.index.segments} {
+		for _, s := range segments {
+			size += s.size
+		}
 	}
 	return size
 }

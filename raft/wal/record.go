@@ -12,7 +12,7 @@ import (
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 const (
-	recordHeader = 80
+	recordHeader = 88
 	entryHeader  = 16
 	alignment    = 8
 
@@ -31,12 +31,19 @@ type record struct {
 	hard     raft.HardState
 	// truncateFrom, if not zero, removes the entries from that index on, before entries are added.
 	truncateFrom raft.Index
-	// first is the index of entries[0], zero if there are none. Invariant: entries[i].ID.Index == first+i.
-	first   raft.Index
+	// before is the log's last entry after the truncation, before entries are added. It tells what a damaged record in
+	// front of this one left. Invariant: entries[i].ID.Index == first()+i.
+	before  raft.EntryID
 	entries []raft.Entry
+	// origin, if not nil, is where the log begins anew with this record: what was in it before is dropped. It is not in
+	// the record but in the header of the segment that the record begins.
+	origin *raft.Base
 	// length is set by decode: the bytes that the record takes, a multiple of alignment.
 	length int
 }
+
+// first is the index of the first entry, if there is one.
+func (r *record) first() raft.Index { return r.before.Index + 1 }
 
 // seedOf starts the checksums of a segment: salt belongs to every one of them.
 func seedOf(salt uint64) uint32 {
@@ -73,7 +80,7 @@ func (r *record) append(b []byte, seed uint32) []byte {
 	b = le.AppendUint16(b, 0) // header check, see below
 	b = le.AppendUint32(b, uint32(len(r.entries)))
 	for _, v := range [...]uint64{r.previous, r.number, uint64(r.hard.Term), uint64(r.hard.Vote), uint64(r.hard.Acked.Term),
-		uint64(r.hard.Acked.Index), uint64(r.truncateFrom), uint64(r.first)} {
+		uint64(r.hard.Acked.Index), uint64(r.truncateFrom), uint64(r.before.Term), uint64(r.before.Index)} {
 		b = le.AppendUint64(b, v)
 	}
 	for i := range r.entries {
@@ -119,10 +126,11 @@ func (r *record) decode(b []byte, seed uint32) error {
 	*r = record{length: n, flags: le.Uint16(b[8:]), previous: le.Uint64(b[16:]), number: le.Uint64(b[24:]),
 		hard: raft.HardState{Term: raft.Term(le.Uint64(b[32:])), Vote: raft.ID(le.Uint64(b[40:])),
 			Acked: raft.EntryID{Term: raft.Term(le.Uint64(b[48:])), Index: raft.Index(le.Uint64(b[56:]))}},
-		truncateFrom: raft.Index(le.Uint64(b[64:])), first: raft.Index(le.Uint64(b[72:])), entries: r.entries[:0]}
+		truncateFrom: raft.Index(le.Uint64(b[64:])), entries: r.entries[:0],
+		before: raft.EntryID{Term: raft.Term(le.Uint64(b[72:])), Index: raft.Index(le.Uint64(b[80:]))}}
 	count := le.Uint32(b[12:])
 	rest := b[recordHeader:n]
-	if r.flags&^knownFlags != 0 || (count > 0) != (r.first > 0) || r.first > math.MaxUint64-raft.Index(count) {
+	if r.flags&^knownFlags != 0 || r.before.Index > math.MaxUint64-1-raft.Index(count) {
 		return errInvalid
 	}
 	for i := range count {
@@ -132,7 +140,7 @@ func (r *record) decode(b []byte, seed uint32) error {
 		}
 		end := entryHeader + int(le.Uint32(rest[8:]))
 		r.entries = append(r.entries, raft.Entry{
-			ID:   raft.EntryID{Term: raft.Term(le.Uint64(rest)), Index: r.first + raft.Index(i)},
+			ID:   raft.EntryID{Term: raft.Term(le.Uint64(rest)), Index: r.first() + raft.Index(i)},
 			Kind: raft.EntryKind(rest[12]), Data: rest[entryHeader:end:end]})
 		rest = rest[end:]
 	}

@@ -11,7 +11,7 @@ import (
 
 func sampleRecord() *record {
 	return &record{previous: 1, number: 2, hard: raft.HardState{Term: 3, Vote: 4, Acked: raft.EntryID{Term: 5, Index: 6}},
-		truncateFrom: 7, first: 7, entries: []raft.Entry{
+		truncateFrom: 7, before: raft.EntryID{Term: 3, Index: 6}, entries: []raft.Entry{
 			{ID: raft.EntryID{Term: 3, Index: 7}, Kind: raft.EntryNoop},
 			{ID: raft.EntryID{Term: 3, Index: 8}, Data: []byte("hello")}}}
 }

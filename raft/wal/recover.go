@@ -83,10 +83,11 @@ func (w *WAL) find(names []string) (found []*segment, err error) {
 	if len(found) == 0 {
 		return found, fmt.Errorf("%w in %s", ErrNoLog, w.options.Dir)
 	}
-	for i, s := range found[1:] {
-		if s.sequence != found[i].sequence+1 {
+	live, _ := split(found)
+	for i, s := range live[1:] {
+		if s.sequence != live[i].sequence+1 {
 			return found, fmt.Errorf("segment %d of the log is missing: %s follows %s; put the file back, or remove this node from the cluster and join a new one",
-				found[i].sequence+1, s.name, found[i].name)
+				live[i].sequence+1, s.name, live[i].name)
 		}
 	}
 	return found, nil
@@ -130,6 +131,7 @@ var errRewritten = errors.New("the log was truncated below its first segment")
 // written and not synced is in the log now, will be acknowledged, and must not go with the next loss of power. The same
 // goes for the name of the newest segment.
 func (w *WAL) recover(found []*segment, names []string) (torn int64, err error) {
+	found, dead := split(found)
 	// The oldest segment is never one that index.compact would not begin with, unless a crash stopped Compact on its way
 	// to a later one. Then that one is the oldest, and the files before it are still to be removed.
 	start, err := 0, errRewritten
@@ -148,7 +150,7 @@ func (w *WAL) recover(found []*segment, names []string) (torn int64, err error) 
 	if err := w.options.Files.SyncDir(w.options.Dir); err != nil {
 		return 0, fmt.Errorf("syncing the log's directory: %w", err)
 	}
-	for _, s := range found[:start-1] {
+	for _, s := range slices.Concat(dead, found[:start-1]) {
 		if err := s.file.Close(); err != nil {
 			return 0, fmt.Errorf("closing %s: %w", s.name, err)
 		}
@@ -158,6 +160,16 @@ func (w *WAL) recover(found []*segment, names []string) (torn int64, err error) 
 		return 0, err
 	}
 	return torn, w.tidy(names)
+}
+
+// split returns the segments from the newest beginning of the log on, and those before it, of which no byte counts.
+func split(found []*segment) (live, dead []*segment) {
+	for i := len(found) - 1; i > 0; i-- {
+		if found[i].origin {
+			return found[i:], found[:i]
+		}
+	}
+	return found, nil
 }
 
 // tidy removes what was being made when the last process ended, and takes over the spare.
@@ -248,8 +260,11 @@ func rewrite(s *segment, at int64, b []byte) error {
 // follows reports whether a record continues the log. A record that is intact and does not is an older one in this place,
 // or one whose predecessor is missing; judge finds it again behind the place that it does not belong to.
 func (w *WAL) follows(r *record) bool {
-	return r.previous == w.tip.chain && r.number == w.tip.number+1 &&
-		(len(r.entries) == 0 || r.first == w.index.end(r.truncateFrom).Index+1)
+	if r.previous != w.tip.chain || r.number != w.tip.number+1 {
+		return false
+	}
+	below := r.truncateFrom != 0 && r.truncateFrom <= w.index.base.Index // replayOne says what that means
+	return below || r.before == w.index.end(r.truncateFrom)
 }
 
 // judge decides what the end of a segment's valid records means. from is the offset behind them, and behind the marker.
@@ -298,11 +313,7 @@ func intactBehind(suspect, b []byte, seed uint32, number uint64) (raft.Index, bo
 	le := binary.LittleEndian
 	for at := 0; at < len(suspect) && at+recordHeader <= len(b); at += alignment {
 		if _, ok := intact(b[at:], seed); ok && le.Uint64(b[at+24:]) > number {
-			last := le.Uint64(b[at+72:])
-			if count := le.Uint32(b[at+12:]); count > 0 {
-				last += uint64(count) - 1
-			}
-			return raft.Index(last), true
+			return raft.Index(le.Uint64(b[at+80:]) + uint64(le.Uint32(b[at+12:]))), true
 		}
 	}
 	return 0, false

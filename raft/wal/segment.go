@@ -11,11 +11,15 @@ import (
 
 const (
 	headerSize    = 4096
-	formatVersion = 1
+	formatVersion = 2
 	magic         = "rsqldwal"
 	// headerFixed is where the configuration begins, headerRoom the bytes that it may have.
-	headerFixed = 8 + 4 + 4 + 16 + 8*12 + 4
+	headerFixed = 8 + 4 + 4 + 16 + 8*12 + 4 + 4
 	headerRoom  = headerSize - headerFixed - 4
+
+	// flagOrigin is on a segment with which the log begins anew: nothing before it counts.
+	flagOrigin        = 1
+	knownSegmentFlags = flagOrigin
 	// maxFile is the size of the largest segment, one with a record of MaxRecord. An offset fits 32 bits.
 	maxFile = headerSize + MaxRecord + recordHeader
 
@@ -66,9 +70,11 @@ type header struct {
 	cluster  [16]byte
 	node     raft.ID
 	sequence uint64
-	base     raft.EntryID // the entry before the first one that the segment may hold
-	tip                   // what the first record continues
-	salt     uint64
+	// origin says that the log begins with this segment, at base, whatever the segments before it hold.
+	origin bool
+	base   raft.EntryID // the entry before the first one that the segment may hold
+	tip                 // what the first record continues
+	salt   uint64
 	// configuration is the one that counted at base; its index is zero if there was none.
 	configuration raft.ConfigurationAt
 }
@@ -107,11 +113,22 @@ func (h *header) encode() ([]byte, error) {
 		uint64(h.configuration.Index), h.number} {
 		b = le.AppendUint64(b, v)
 	}
+	flags := uint32(0)
+	if h.origin {
+		flags |= flagOrigin
+	}
+	b = le.AppendUint32(b, flags)
 	b = le.AppendUint32(b, uint32(len(configuration)))
 	b = append(b, configuration...)
 	b = b[:headerSize]
 	le.PutUint32(b[headerSize-4:], checksum(0, b[:headerSize-4]))
 	return b, nil
+}
+
+// beginAt makes s the beginning of a log.
+func (s *segment) beginAt(base *raft.Base) {
+	s.origin, s.base, s.name = true, base.Applied, segmentName(base.Applied.Index+1, s.sequence)
+	s.configuration = raft.ConfigurationAt{Index: base.ConfigurationIndex, Configuration: base.Configuration}
 }
 
 // What is wrong with a file that was a segment once.
@@ -142,10 +159,11 @@ func (h *header) decode(b []byte) error {
 	h.chain, h.salt, h.number = v[4], v[5], v[11]
 	h.hard = raft.HardState{Term: raft.Term(v[6]), Vote: raft.ID(v[7]), Acked: raft.EntryID{Term: raft.Term(v[8]), Index: raft.Index(v[9])}}
 	h.configuration.Index = raft.Index(v[10])
-	length := le.Uint32(b[headerFixed-4:])
-	if length > headerRoom {
+	flags, length := le.Uint32(b[headerFixed-8:]), le.Uint32(b[headerFixed-4:])
+	if length > headerRoom || flags&^knownSegmentFlags != 0 {
 		return errHeader
 	}
+	h.origin = flags&flagOrigin != 0
 	var err error
 	if h.configuration.Configuration, err = raft.DecodeConfiguration(b[headerFixed : headerFixed+length]); err != nil {
 		return fmt.Errorf("%w: %w", errHeader, err)

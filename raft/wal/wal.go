@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -44,6 +45,9 @@ type WAL struct {
 	loaded *loaded
 	// busy counts the running calls of the appender. Added to under mu while closed is false; Close waits for it.
 	busy sync.WaitGroup
+
+	// retired are segments before a new beginning of the log, oldest first, until Compact removes them. Guarded by mu.
+	retired []*segment
 
 	// removal is held while files are removed, by Compact and Close alone.
 	removal sync.Mutex
@@ -86,9 +90,10 @@ func Create(o Options) (*WAL, error) {
 			return nil, fmt.Errorf("%w: %s in %s", ErrExists, name, o.Dir)
 		}
 	}
-	if err := w.begin(min(FirstSegmentSize, o.SegmentSize), false); err != nil {
+	if err := w.begin(w.nextSegment(min(FirstSegmentSize, o.SegmentSize)), false, nil); err != nil {
 		return nil, fmt.Errorf("making the first segment: %w", err)
 	}
+	w.index.segments = []*segment{w.active}
 	w.index.start(w.active)
 	w.spare.start()
 	return w, nil
@@ -97,6 +102,10 @@ func Create(o Options) (*WAL, error) {
 // Append makes the writes durable as one record, with one write and one sync: when it returns nil all of them are, and
 // after a crash all of them are or none. The hard state is the last write's. A truncation counts after the writes before
 // it. The entries' data are kept, not copied, and must never change.
+//
+// A write with a Snapshot whose entry the log does not hold lets the log begin anew after that entry, with the record in a
+// new segment, in the same single step. The segments before it are dead from then on, and the next Compact or Open
+// removes them. If the log holds the entry, all of it stays until Compact.
 //
 // ErrTooLarge, ErrNoRoom, and writes that do not continue the log, are refused: nothing changes. Any other error poisons
 // the log: it may or may not hold the record, and Append and Mark fail from then on.
@@ -108,8 +117,10 @@ func (w *WAL) Append(writes ...*raft.Write) error {
 		return err
 	}
 	defer w.busy.Done()
-	r := w.merge(writes)
-	err := w.check(r)
+	r, err := w.merge(writes)
+	if err == nil {
+		err = w.check(r)
+	}
 	if err == nil {
 		if err = w.write(r); err != nil && !errors.Is(err, ErrNoRoom) {
 			err = w.poison(err)
@@ -136,6 +147,9 @@ func (w *WAL) Mark() error {
 		return nil
 	}
 	r := record{flags: flagMarker, previous: w.tip.chain, number: w.tip.number + 1, hard: w.tip.hard}
+	w.mu.Lock()
+	r.before = w.index.last
+	w.mu.Unlock()
 	w.buffer = r.append(w.buffer[:0], w.active.seed)
 	if _, err := w.active.file.WriteAt(w.buffer, w.active.end); err != nil {
 		return w.poison(fmt.Errorf("writing the marker to %s at %d: %w", w.active.name, w.active.end, err))
@@ -168,23 +182,24 @@ func (w *WAL) poison(err error) error {
 // write makes a record durable that was checked.
 func (w *WAL) write(r *record) error {
 	n := r.size()
+	r.previous, r.number = w.tip.chain, w.tip.number+1
+	switch {
+	case r.origin != nil:
+		if err := w.roll(r); err != nil {
+			return err
+		}
 	// Behind every record stays room for the marker that covers it.
-	if w.active.end+n+recordHeader > w.active.size {
-		if err := w.roll(n); err != nil {
+	case w.active.end+n+recordHeader > w.active.size:
+		if err := w.roll(r); err != nil {
+			return err
+		}
+		fallthrough
+	default:
+		if err := w.writeTo(w.active, r); err != nil {
 			return err
 		}
 	}
 	s := w.active
-	r.previous, r.number = w.tip.chain, w.tip.number+1
-	w.buffer = r.append(w.buffer[:0], s.seed)
-	if _, err := s.file.WriteAt(w.buffer, s.end); err != nil {
-		// A file made for one large record is not filled in advance. What was written of the record is a torn end, which
-		// the next attempt overwrites.
-		return fmt.Errorf("writing %d bytes to %s at %d: %w", n, s.name, s.end, noRoom(err))
-	}
-	if err := s.file.Sync(); err != nil {
-		return fmt.Errorf("syncing %s: %w", s.name, err)
-	}
 	r.length = len(w.buffer)
 	w.mu.Lock()
 	err := w.index.add(r, s, s.end)
@@ -195,35 +210,69 @@ func (w *WAL) write(r *record) error {
 	return err
 }
 
-// roll makes room for a record of n bytes in a new segment: the spare, or, if it is not ready or too small, one that is
-// made here and now. A log whose disk has no room for a spare goes on in small segments until there is no room for those.
-func (w *WAL) roll(n int64) error {
-	need := headerSize + n + recordHeader
-	if need <= w.options.SegmentSize && w.spare.take() {
-		err := w.begin(w.options.SegmentSize, true)
-		w.spare.again()
-		if err != nil {
-			return fmt.Errorf("beginning a segment: %w", err)
-		}
-		return nil
+// writeTo writes a record at the end of the active segment and syncs it. w.buffer holds its encoding then.
+func (w *WAL) writeTo(s *segment, r *record) error {
+	w.buffer = r.append(w.buffer[:0], s.seed)
+	if _, err := s.file.WriteAt(w.buffer, s.end); err != nil {
+		// A file made for one large record is not filled in advance. What was written of the record is a torn end, which
+		// the next attempt overwrites.
+		return fmt.Errorf("writing %d bytes to %s at %d: %w", len(w.buffer), s.name, s.end, noRoom(err))
 	}
-	size := max(need, min(FirstSegmentSize, w.options.SegmentSize))
-	if err := w.begin(size, false); err != nil {
-		return fmt.Errorf("making a segment of %d bytes: %w", size, err)
+	if err := s.file.Sync(); err != nil {
+		return fmt.Errorf("syncing %s: %w", s.name, err)
 	}
 	return nil
 }
 
-// begin makes a new last segment, out of the spare or of a new file. The order is what recovery relies on: the file has
-// its name only after its header is durable, and it takes records only after its name is. So a segment without a valid
-// header is damage, and no acknowledged record is in a file that a loss of power can take away.
+// roll makes room for a record in a new segment: the spare, or, if it is not ready or too small, one that is made here
+// and now. A log whose disk has no room for a spare goes on in small segments until there is no room for those.
+//
+// A record with an origin lets the log begin with the segment, whose header holds the base. It is in the file before the
+// file has its name: the name alone makes both of them part of the log, and all that was before them not.
+func (w *WAL) roll(r *record) error {
+	need := headerSize + r.size() + recordHeader
+	size := max(need, min(FirstSegmentSize, w.options.SegmentSize))
+	spare := need <= w.options.SegmentSize && w.spare.take()
+	if spare {
+		size = w.options.SegmentSize
+	}
+	s := w.nextSegment(size)
+	var first *record
+	if r.origin != nil {
+		s.beginAt(r.origin)
+		first = r
+	}
+	err := w.begin(s, spare, first)
+	if spare {
+		w.spare.again()
+	}
+	if err != nil {
+		return fmt.Errorf("beginning a segment of %d bytes: %w", size, err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if r.origin == nil {
+		w.index.segments = append(w.index.segments, s)
+		return nil
+	}
+	w.loaded = nil
+	w.retired = append(w.retired, w.index.restart(s)...)
+	return nil
+}
+
+// begin makes s the last segment, out of the spare or of a new file, with a record in it unless r is nil. The order is
+// what recovery relies on: the file has its name only after its header is durable, and it takes further records only
+// after its name is. So a segment without a valid header is damage, and no acknowledged record is in a file that a loss
+// of power can take away.
 //
 // The file is closed while it is renamed, because Windows renames no open file.
-func (w *WAL) begin(size int64, fromSpare bool) error {
-	s := w.nextSegment(size)
+func (w *WAL) begin(s *segment, fromSpare bool, r *record) error {
 	header, err := s.encode()
 	if err != nil {
 		return err
+	}
+	if r != nil {
+		w.buffer = r.append(w.buffer[:0], s.seed)
 	}
 	from, flag := spareName, 0
 	if !fromSpare {
@@ -234,10 +283,13 @@ func (w *WAL) begin(size int64, fromSpare bool) error {
 		return noRoom(err)
 	}
 	if !fromSpare {
-		err = w.extend(file, size)
+		err = w.extend(file, s.size)
 	}
 	if err == nil {
 		_, err = file.WriteAt(header, 0)
+	}
+	if err == nil && r != nil {
+		_, err = file.WriteAt(w.buffer, headerSize)
 	}
 	if err == nil {
 		err = file.Sync()
@@ -256,9 +308,6 @@ func (w *WAL) begin(size int64, fromSpare bool) error {
 		return err
 	}
 	w.active, w.marked = s, false
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.index.segments = append(w.index.segments, s)
 	return nil
 }
 
@@ -307,7 +356,7 @@ func (w *WAL) Close() error {
 	w.removal.Lock()
 	defer w.removal.Unlock()
 	w.mu.Lock()
-	segments := w.index.segments // nobody changes it any more
+	segments := slices.Concat(w.retired, w.index.segments) // nobody changes them any more
 	w.mu.Unlock()
 	var errs []error
 	for _, s := range segments {

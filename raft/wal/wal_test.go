@@ -83,7 +83,7 @@ func TestRefusals(t *testing.T) {
 func TestRoundTrip(t *testing.T) {
 	for seed := range uint64(40) {
 		chance := rand.New(rand.NewPCG(seed, 1))
-		files, m := newDisk(seed), &model{}
+		files, m := newDisk(seed), &model{snapshots: true}
 		w := create(t, files)
 		for range 120 {
 			mustAppend(t, w, m.writes(t, chance)...)
