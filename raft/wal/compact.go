@@ -40,18 +40,41 @@ func (w *WAL) Compact(through raft.Index) error {
 	return failed
 }
 
-// remove deletes the doomed files. The directory is synced after each: of two deletions that were not synced, a loss of
-// power may undo either one.
+// remove deletes the doomed files, or keeps one as the next spare. The directory is synced after each: of two deletions
+// that were not synced, a loss of power may undo either one.
 func (w *WAL) remove() error {
 	for len(w.doomed) > 0 && w.stuck == nil {
-		name := w.doomed[0].name
-		if err := w.options.Files.Remove(w.path(name)); err != nil {
-			return fmt.Errorf("deleting %s: %w", name, err)
+		s := w.doomed[0]
+		keep := s.size == w.options.SegmentSize && w.spare.reserve()
+		err := w.unlink(s.name, keep)
+		if err == nil {
+			w.doomed = w.doomed[1:]
+			if err = w.options.Files.SyncDir(w.options.Dir); err != nil {
+				err = fmt.Errorf("syncing the log's directory after deleting %s: %w; nothing more is deleted", s.name, err)
+				w.stuck = err
+			}
 		}
-		w.doomed = w.doomed[1:]
-		if err := w.options.Files.SyncDir(w.options.Dir); err != nil {
-			w.stuck = fmt.Errorf("syncing the log's directory after deleting %s: %w; nothing more is deleted", name, err)
+		if keep {
+			w.spare.reserved(err == nil)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return w.stuck
+}
+
+// unlink takes the name of a segment away. What keeps its bytes has a name that is not one of the log: it is used again
+// only after the directory's sync, so that it never comes back as a segment with other content.
+func (w *WAL) unlink(name string, keep bool) error {
+	var err error
+	if keep {
+		err = w.options.Files.Rename(w.path(name), w.path(reserveName))
+	} else {
+		err = w.options.Files.Remove(w.path(name))
+	}
+	if err != nil {
+		return fmt.Errorf("deleting %s: %w", name, err)
+	}
+	return nil
 }

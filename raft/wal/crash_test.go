@@ -20,12 +20,17 @@ type story struct {
 func tell(t *testing.T, files *disk, seed uint64, steps int) story {
 	t.Helper()
 	chance := rand.New(rand.NewPCG(seed, 3))
+	a, o := &agenda{}, options(files)
+	o.Schedule = a.schedule
 	s := story{before: &model{snapshots: true}, after: &model{}}
-	w, err := wal.Create(options(files))
+	w, err := wal.Create(o)
 	if s.created = err == nil; !s.created {
 		return s.died(t, err)
 	}
 	for range steps {
+		if chance.IntN(2) == 0 {
+			a.step()
+		}
 		switch n := chance.IntN(16); {
 		case n < 12:
 			s.after = s.before.clone()
@@ -40,7 +45,7 @@ func tell(t *testing.T, files *disk, seed uint64, steps int) story {
 			err = w.Compact(s.before.through)
 		default:
 			closeLog(t, w)
-			if w, _, err = wal.Open(options(files)); err != nil {
+			if w, _, err = wal.Open(o); err != nil {
 				return s.died(t, err)
 			}
 		}

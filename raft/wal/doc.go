@@ -22,7 +22,7 @@
 //	80      32    term, vote, acknowledged term and index at the segment's start
 //	112     8     index of the configuration that counts at the segment's start
 //	120     8     number of the record before the segment's first
-//	128     4     flags: 1 the log begins here
+//	128     4     flags: 1 the log begins here, 2 the file was another segment before
 //	132     4     length of that configuration, which follows
 //	4092    4     CRC-32C of the 4092 bytes before
 //
@@ -41,7 +41,8 @@
 //	88            entries: term (8), length (4), kind (1), 3 zeros, data
 //
 // The salt is new for each segment, so that bytes of another segment never look valid. The running hash and the number tie
-// the records together, so that one that is missing is found.
+// the records together, so that one that is missing is found. Therefore a segment that Compact takes out of the log can be
+// the next spare as it is: its old records have another salt and lower numbers. One is kept for that.
 //
 // A snapshot that the log does not reach lets it begin anew: with a segment whose header has the flag and the new base, and
 // with the record that the snapshot came in already in it when it gets its name. The name is the single step that makes

@@ -112,7 +112,7 @@ func (s *segment) load() error {
 	if size != s.size {
 		return fmt.Errorf("%w: it has %d bytes and was made with %d", errLength, size, s.size)
 	}
-	s.seed = seedOf(s.salt)
+	s.setSalt(s.salt)
 	return nil
 }
 
@@ -180,8 +180,8 @@ func (w *WAL) tidy(names []string) error {
 			if err := w.options.Files.Remove(w.path(name)); err != nil {
 				return fmt.Errorf("deleting %s: %w", name, err)
 			}
-		case spareName:
-			if err := w.spare.adopt(); err != nil {
+		case spareName, reserveName:
+			if err := w.spare.adopt(name); err != nil {
 				return err
 			}
 		}
@@ -272,7 +272,10 @@ func (w *WAL) follows(r *record) bool {
 // durable once. Otherwise what is there was left by a write that was torn, and nobody was told of it.
 func (w *WAL) judge(s *segment, b []byte, from int64, later []*segment) (torn int64, err error) {
 	w.index.cache.detach() // b is used again
-	end := lastNonZero(b, from)
+	end := int64(len(b))
+	if !s.recycled {
+		end = lastNonZero(b, from)
+	}
 	if last, found := intactBehind(b[from:end], b[from:], s.seed, w.tip.number); found {
 		return 0, &CorruptionError{Segment: s.name, Offset: s.end, First: w.index.last.Index + 1, Last: last}
 	}
@@ -281,6 +284,9 @@ func (w *WAL) judge(s *segment, b []byte, from int64, later []*segment) (torn in
 			return 0, &CorruptionError{Segment: s.name, Offset: s.end, First: w.index.last.Index + 1, Last: next.base.Index}
 		}
 		return 0, nil // full: the next segment goes on
+	}
+	if s.recycled {
+		end = from + tornLength(b[from:], s.seed, w.tip.number+1)
 	}
 	// recover syncs the zeros. A crash before that leaves a torn end again, with less in it.
 	if torn = end - from; torn == 0 {
@@ -292,6 +298,16 @@ func (w *WAL) judge(s *segment, b []byte, from int64, later []*segment) (torn in
 		}
 	}
 	return torn, nil
+}
+
+// tornLength returns the length of a torn record of that number at the start of b, 0 if there is none to be seen. In a
+// recycled segment it must not be taken from what is not zero: that is what the file held before.
+func tornLength(b []byte, seed uint32, number uint64) int64 {
+	if len(b) < recordHeader || headerCheck(seed, b) != binary.LittleEndian.Uint16(b[10:]) ||
+		binary.LittleEndian.Uint64(b[24:]) != number {
+		return 0
+	}
+	return min(int64(binary.LittleEndian.Uint32(b[4:])), int64(len(b)))
 }
 
 // lastNonZero returns the offset behind the last byte at or after from that is not zero, or from.

@@ -13,22 +13,27 @@ const (
 	headerSize    = 4096
 	formatVersion = 2
 	magic         = "rsqldwal"
+	saltOffset    = 72
 	// headerFixed is where the configuration begins, headerRoom the bytes that it may have.
 	headerFixed = 8 + 4 + 4 + 16 + 8*12 + 4 + 4
 	headerRoom  = headerSize - headerFixed - 4
 
 	// flagOrigin is on a segment with which the log begins anew: nothing before it counts.
-	flagOrigin        = 1
-	knownSegmentFlags = flagOrigin
+	flagOrigin = 1
+	// flagRecycled is on a segment whose file held another one before: bytes behind its records mean nothing.
+	flagRecycled      = 2
+	knownSegmentFlags = flagOrigin | flagRecycled
 	// maxFile is the size of the largest segment, one with a record of MaxRecord. An offset fits 32 bits.
 	maxFile = headerSize + MaxRecord + recordHeader
 
 	segmentSuffix = ".wal"
-	// spareName is a filled segment without a header, sparePart one that is being filled, nextPart one that is being
-	// made while the appender waits. None of them holds a record: they are free to go.
-	spareName = "spare"
-	sparePart = "spare.part"
-	nextPart  = "next.part"
+	// spareName is a filled segment without a header, or an old one; sparePart one that is being filled, reserveName an
+	// old one that will be the spare, nextPart one that is being made while the appender waits. None of them holds a
+	// record that counts: they are free to go.
+	spareName   = "spare"
+	sparePart   = "spare.part"
+	reserveName = "spare.old"
+	nextPart    = "next.part"
 )
 
 // segment is one file of the log. Fields without a remark never change once the segment is part of a log.
@@ -72,9 +77,12 @@ type header struct {
 	sequence uint64
 	// origin says that the log begins with this segment, at base, whatever the segments before it hold.
 	origin bool
-	base   raft.EntryID // the entry before the first one that the segment may hold
-	tip                 // what the first record continues
-	salt   uint64
+	// recycled says that the file is that of an older segment, whose bytes are still behind the records. They cannot pass
+	// for records here: the salt is another one, and they have older numbers.
+	recycled bool
+	base     raft.EntryID // the entry before the first one that the segment may hold
+	tip                   // what the first record continues
+	salt     uint64
 	// configuration is the one that counted at base; its index is zero if there was none.
 	configuration raft.ConfigurationAt
 }
@@ -117,12 +125,31 @@ func (h *header) encode() ([]byte, error) {
 	if h.origin {
 		flags |= flagOrigin
 	}
+	if h.recycled {
+		flags |= flagRecycled
+	}
 	b = le.AppendUint32(b, flags)
 	b = le.AppendUint32(b, uint32(len(configuration)))
 	b = append(b, configuration...)
 	b = b[:headerSize]
 	le.PutUint32(b[headerSize-4:], checksum(0, b[:headerSize-4]))
 	return b, nil
+}
+
+func (s *segment) setSalt(salt uint64) { s.salt, s.seed = salt, seedOf(salt) }
+
+// reuse looks what the spare's file was before. If it was a segment, the salt changes until the checksums of that one
+// are all wrong here.
+func (s *segment) reuse(file File) error {
+	b := make([]byte, headerSize)
+	if err := readAt(file, b); err != nil {
+		return err
+	}
+	s.recycled = string(b[:len(magic)]) == magic
+	for s.recycled && s.seed == seedOf(binary.LittleEndian.Uint64(b[saltOffset:])) {
+		s.setSalt(s.salt + 1)
+	}
+	return nil
 }
 
 // beginAt makes s the beginning of a log.
@@ -163,7 +190,7 @@ func (h *header) decode(b []byte) error {
 	if length > headerRoom || flags&^knownSegmentFlags != 0 {
 		return errHeader
 	}
-	h.origin = flags&flagOrigin != 0
+	h.origin, h.recycled = flags&flagOrigin != 0, flags&flagRecycled != 0
 	var err error
 	if h.configuration.Configuration, err = raft.DecodeConfiguration(b[headerFixed : headerFixed+length]); err != nil {
 		return fmt.Errorf("%w: %w", errHeader, err)

@@ -24,7 +24,8 @@ const (
 var zeros [64 << 10]byte
 
 // spare keeps one segment ready that was filled with zeros in advance, under the name spareName. A sync of a file that
-// grows, or whose blocks were never written, costs twice as much.
+// grows, or whose blocks were never written, costs twice as much. A segment that Compact removes may take its place,
+// which saves to write all of it: one is kept for that, under the name reserveName.
 //
 // It has no goroutine: what is to be done is done by steps, each of which writes fillSync bytes at most and asks schedule
 // for the next one.
@@ -46,6 +47,10 @@ type spare struct {
 
 	mu    sync.Mutex
 	state spareState
+	// old says whether there is a reserve. While it is being made, it is taken.
+	old spareState
+	// started says that steps may be scheduled: before, Open is at work.
+	started bool
 	// err is why the newest attempt failed, nil if it did not.
 	err error
 	// turn names the step that is scheduled. It changes when that step begins and when another takes its place: a call
@@ -68,9 +73,9 @@ func newSpare(o *Options) *spare {
 	return &spare{files: o.Files, dir: o.Dir, size: o.SegmentSize, schedule: o.Schedule}
 }
 
-// adopt takes over the spare of an earlier process. Its zeros are durable: it got its name after they were.
-func (p *spare) adopt() error {
-	file, err := p.files.Open(filepath.Join(p.dir, spareName), 0)
+// adopt takes over the spare or the reserve of an earlier process. Its blocks are durable: it got its name after they were.
+func (p *spare) adopt(name string) error {
+	file, err := p.files.Open(filepath.Join(p.dir, name), 0)
 	if err != nil {
 		return fmt.Errorf("opening the spare segment: %w", err)
 	}
@@ -78,8 +83,12 @@ func (p *spare) adopt() error {
 	if err := errors.Join(err, file.Close()); err != nil {
 		return fmt.Errorf("opening the spare segment: %w", err)
 	}
-	if size == p.size {
+	switch {
+	case size != p.size:
+	case name == spareName:
 		p.state = spareReady
+	default:
+		p.old = spareReady
 	}
 	return nil
 }
@@ -88,6 +97,7 @@ func (p *spare) adopt() error {
 func (p *spare) start() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.started = true
 	if p.state == spareMissing {
 		p.early = true
 		p.next(spareDelay)
@@ -134,6 +144,48 @@ func (p *spare) again() {
 	defer p.mu.Unlock()
 	p.state = spareMissing
 	p.next(0)
+}
+
+// reserve reports whether an old segment is wanted. If so, the caller gives it its name and calls reserved.
+func (p *spare) reserve() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.started || p.closed || p.old != spareMissing {
+		return false
+	}
+	p.old = spareTaken
+	return true
+}
+
+// reserved says whether the old segment has its name now, durably.
+func (p *spare) reserved(done bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.old = spareMissing
+	if done {
+		p.old = spareReady
+	}
+}
+
+// takeReserve makes the reserve the spare, if there is one.
+func (p *spare) takeReserve() (done bool, err error) {
+	p.mu.Lock()
+	ready := p.old == spareReady
+	if ready {
+		p.old = spareMissing
+	}
+	p.mu.Unlock()
+	if !ready {
+		return false, nil
+	}
+	err = p.files.Rename(filepath.Join(p.dir, reserveName), filepath.Join(p.dir, spareName))
+	if err == nil {
+		err = p.files.SyncDir(p.dir)
+	}
+	if err != nil {
+		return false, fmt.Errorf("making an old segment the spare: %w", err)
+	}
+	return true, nil
 }
 
 // failure returns why the newest attempt failed.
@@ -183,6 +235,9 @@ func (p *spare) begin(turn uint64) bool {
 func (p *spare) fill() (full bool, err error) {
 	part := filepath.Join(p.dir, sparePart)
 	if p.file == nil {
+		if done, err := p.takeReserve(); done || err != nil {
+			return done, err
+		}
 		p.filled = 0
 		if p.file, err = p.files.Open(part, os.O_CREATE|os.O_TRUNC); err != nil {
 			return false, fmt.Errorf("making a spare segment: %w", noRoom(err))

@@ -267,13 +267,6 @@ func (w *WAL) roll(r *record) error {
 //
 // The file is closed while it is renamed, because Windows renames no open file.
 func (w *WAL) begin(s *segment, fromSpare bool, r *record) error {
-	header, err := s.encode()
-	if err != nil {
-		return err
-	}
-	if r != nil {
-		w.buffer = r.append(w.buffer[:0], s.seed)
-	}
 	from, flag := spareName, 0
 	if !fromSpare {
 		from, flag = nextPart, os.O_CREATE|os.O_TRUNC
@@ -282,14 +275,13 @@ func (w *WAL) begin(s *segment, fromSpare bool, r *record) error {
 	if err != nil {
 		return noRoom(err)
 	}
-	if !fromSpare {
+	if fromSpare {
+		err = s.reuse(file)
+	} else {
 		err = w.extend(file, s.size)
 	}
 	if err == nil {
-		_, err = file.WriteAt(header, 0)
-	}
-	if err == nil && r != nil {
-		_, err = file.WriteAt(w.buffer, headerSize)
+		err = w.writeHeader(file, s, r)
 	}
 	if err == nil {
 		err = file.Sync()
@@ -311,6 +303,20 @@ func (w *WAL) begin(s *segment, fromSpare bool, r *record) error {
 	return nil
 }
 
+// writeHeader writes the header of s, and the record behind it unless it is nil.
+func (w *WAL) writeHeader(file File, s *segment, r *record) error {
+	header, err := s.encode()
+	if err != nil {
+		return err
+	}
+	if _, err := file.WriteAt(header, 0); err != nil || r == nil {
+		return err
+	}
+	w.buffer = r.append(w.buffer[:0], s.seed)
+	_, err = file.WriteAt(w.buffer, headerSize)
+	return err
+}
+
 // extend gives a new file its size. One that is made for a single large record is left empty: the record fills it.
 func (w *WAL) extend(file File, size int64) error {
 	if size > w.options.SegmentSize {
@@ -327,8 +333,7 @@ func (w *WAL) nextSegment(size int64) *segment {
 		s.sequence = w.active.sequence + 1
 	}
 	// The salt depends on the number too, so that a log that is opened with one seed always has no salt twice.
-	s.salt = rand.New(rand.NewPCG(w.options.Seed, s.sequence)).Uint64()
-	s.seed = seedOf(s.salt)
+	s.setSalt(rand.New(rand.NewPCG(w.options.Seed, s.sequence)).Uint64())
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s.base, s.configuration = w.index.last, w.index.configuration()
