@@ -164,19 +164,19 @@ func (d *Disk) SetLatency(transfer, sync time.Duration) {
 // Stall lets nothing complete before a moment of virtual time.
 func (d *Disk) Stall(until time.Duration) { d.latency.stalled = max(d.latency.stalled, until) }
 
-// Kind says what an operation is about, for Latency.
-type Kind uint8
+// DiskOperation says what an operation is about, for Latency.
+type DiskOperation uint8
 
 const (
-	Transfer Kind = iota // a read, or a write that is not synced
-	Sync                 // a write and its sync
+	DiskTransfer DiskOperation = iota // a read, or a write that is not synced
+	DiskSync                          // a write and its sync
 )
 
 // Latency draws how long an operation takes that begins now. The operation itself has no duration: the simulator calls it
 // when it completes, so that a crash before that finds nothing of it, and one in its middle is a crash point.
-func (d *Disk) Latency(kind Kind, now time.Duration) time.Duration {
+func (d *Disk) Latency(kind DiskOperation, now time.Duration) time.Duration {
 	mean := d.latency.transfer
-	if kind == Sync {
+	if kind == DiskSync {
 		mean = d.latency.sync
 	}
 	took := time.Duration(float64(mean) * d.chance.ExpFloat64())

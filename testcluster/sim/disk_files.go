@@ -16,11 +16,11 @@ import (
 type directory struct {
 	live, durable map[string]*inode
 	// pending are the changes from durable to live, in the order in which they were made.
-	pending []change
+	pending []nameChange
 }
 
-// change is one step: a name goes, a name comes, or both at once.
-type change struct {
+// nameChange is one step: a name goes, a name comes, or both at once.
+type nameChange struct {
 	gone, name string
 	node       *inode // what name is, nil without one
 }
@@ -29,7 +29,7 @@ func newDirectory() *directory {
 	return &directory{live: map[string]*inode{}, durable: map[string]*inode{}}
 }
 
-func (c change) apply(names map[string]*inode) {
+func (c nameChange) apply(names map[string]*inode) {
 	if c.gone != "" {
 		delete(names, c.gone)
 	}
@@ -75,7 +75,7 @@ func parts(name string) []string {
 }
 
 // change makes a step that is durable after the next SyncDir.
-func (d *Disk) change(dir *directory, c change) {
+func (d *Disk) change(dir *directory, c nameChange) {
 	if replaced := dir.live[c.name]; c.node != nil && replaced != nil {
 		d.used -= replaced.size
 	}
@@ -110,7 +110,7 @@ func (m *mount) Open(name string, flag int) (wal.File, error) {
 	}
 	if node == nil {
 		node = &inode{}
-		d.change(dir, change{name: base, node: node})
+		d.change(dir, nameChange{name: base, node: node})
 	} else if flag&os.O_TRUNC != 0 {
 		node.truncate(d, 0)
 	}
@@ -137,7 +137,7 @@ func (m *mount) Remove(name string) error {
 	}
 	return m.step(func(d *Disk) {
 		d.used -= node.size
-		d.change(dir, change{gone: base})
+		d.change(dir, nameChange{gone: base})
 	})
 }
 
@@ -161,10 +161,10 @@ func (m *mount) Rename(old, new string) error {
 	return m.step(func(d *Disk) {
 		switch {
 		case from != to:
-			d.change(from, change{gone: oldBase})
-			d.change(to, change{name: newBase, node: node})
+			d.change(from, nameChange{gone: oldBase})
+			d.change(to, nameChange{name: newBase, node: node})
 		case oldBase != newBase:
-			d.change(to, change{gone: oldBase, name: newBase, node: node})
+			d.change(to, nameChange{gone: oldBase, name: newBase, node: node})
 		}
 	})
 }
@@ -202,7 +202,7 @@ func (m *mount) MkdirAll(name string) error {
 		next := at.live[part]
 		if next == nil {
 			next = &inode{dir: newDirectory()}
-			if err := m.step(func(d *Disk) { d.change(at, change{name: part, node: next}) }); err != nil {
+			if err := m.step(func(d *Disk) { d.change(at, nameChange{name: part, node: next}) }); err != nil {
 				return err
 			}
 		}

@@ -424,12 +424,12 @@ func TestLostDirectory(t *testing.T) {
 func TestStall(t *testing.T) {
 	d := NewDisk(1)
 	d.Stall(60 * time.Second)
-	if took := d.Latency(Transfer, 10*time.Second); took < 50*time.Second {
+	if took := d.Latency(DiskTransfer, 10*time.Second); took < 50*time.Second {
 		t.Errorf("an operation took %v in a stall of 50 s", took)
 	}
 	sum := time.Duration(0)
 	for range 1000 {
-		took := d.Latency(Sync, 61*time.Second)
+		took := d.Latency(DiskSync, 61*time.Second)
 		if took <= 0 {
 			t.Fatalf("an operation took %v", took)
 		}
