@@ -158,9 +158,10 @@ func crashAt(seed uint64, k int, faults Faults, between wrap) error {
 	d.SetFaults(faults)
 	d.DieAfter(k/2, k%2 == 1)
 	s := logStory{between: between}
-	if err := s.live(d, seed); err != nil && !errors.Is(err, ErrCrashed) {
+	if err := s.live(d, seed); err != nil && !errors.Is(err, ErrCrashed) && !errors.Is(err, ErrIO) {
 		return err
 	}
+	d.SetFaults(Faults{Flip: faults.Flip})
 	if k%5 == 0 {
 		d.Kill()
 	} else {
@@ -177,15 +178,17 @@ func crashAt(seed uint64, k int, faults Faults, between wrap) error {
 	return err
 }
 
-// TestLogSurvives proves: the real log, killed or without power before and within any operation, has everything that it
-// acknowledged, and its last write whole or not at all.
+// TestLogSurvives proves: the real log, killed or without power before and within any operation or after one that has
+// failed, has everything that it acknowledged, and its last write whole or not at all.
 func TestLogSurvives(t *testing.T) {
-	crashes, err := crashEverywhere(8, Faults{Flip: 0.1}, honest)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if crashes < 500 {
-		t.Errorf("only %d crashes", crashes)
+	for _, faults := range []Faults{{Flip: 0.1}, {Read: 0.02, Write: 0.02, Sync: 0.1, Drop: 0.7}} {
+		crashes, err := crashEverywhere(8, faults, honest)
+		if err != nil {
+			t.Fatalf("with faults %+v: %v", faults, err)
+		}
+		if crashes < 500 {
+			t.Errorf("only %d crashes", crashes)
+		}
 	}
 }
 
