@@ -37,14 +37,15 @@ type logStory struct {
 type logState struct {
 	hard    raft.HardState
 	entries []raft.Entry
+	through raft.Index // compacted, at most
 }
 
 // write returns the next write of a random log, and the state after it.
 func (s logState) write(chance *rand.Rand) (*raft.Write, logState) {
 	w := &raft.Write{HardState: raft.HardState{Term: max(s.hard.Term, 1), Vote: raft.ID(chance.IntN(9))}}
 	entries := slices.Clip(s.entries)
-	if len(entries) > 0 && chance.IntN(6) == 0 {
-		w.TruncateFrom = raft.Index(1 + chance.IntN(len(entries)))
+	if last := raft.Index(len(entries)); last > s.through && chance.IntN(6) == 0 {
+		w.TruncateFrom = s.through + 1 + raft.Index(chance.IntN(int(last-s.through)))
 		entries = slices.Clip(entries[:w.TruncateFrom-1])
 		w.HardState.Term++
 	}
@@ -57,7 +58,7 @@ func (s logState) write(chance *rand.Rand) (*raft.Write, logState) {
 		first = int(w.TruncateFrom) - 1
 	}
 	w.Entries = entries[first:]
-	return w, logState{w.HardState, entries}
+	return w, logState{w.HardState, entries, s.through}
 }
 
 // differs reports how a log differs from the state.
@@ -65,8 +66,13 @@ func (s logState) differs(w *wal.WAL, r *wal.Recovered) error {
 	if r.HardState != s.hard || int(r.Log.Last.Index) != len(s.entries) {
 		return fmt.Errorf("the log has %+v up to %d, want %+v up to %d", r.HardState, r.Log.Last.Index, s.hard, len(s.entries))
 	}
-	for i, want := range s.entries {
-		got, err := w.Entries(raft.Index(i+1), raft.Index(i+1), 1)
+	first, _ := w.Bounds()
+	if first > s.through+1 {
+		return fmt.Errorf("the log begins at %d and was compacted up to %d at most", first, s.through)
+	}
+	for i, want := range s.entries[first-1:] {
+		index := first + raft.Index(i)
+		got, err := w.Entries(index, index, 1)
 		if err != nil || got[0].ID != want.ID || string(got[0].Data) != string(want.Data) {
 			return fmt.Errorf("entry %s is %v (%w)", want.ID, got, err)
 		}
@@ -78,7 +84,7 @@ func (s logState) differs(w *wal.WAL, r *wal.Recovered) error {
 func (s *logStory) live(d *Disk, seed uint64) error {
 	chance := rand.New(rand.NewPCG(seed, 2))
 	w, err := wal.Create(s.between.options(d, &s.steps))
-	for range 25 {
+	for range 40 {
 		if err != nil {
 			return err
 		}
@@ -93,7 +99,11 @@ func (s *logStory) live(d *Disk, seed uint64) error {
 		case n < 8:
 			err = w.Mark()
 		case n < 9:
-			err = s.work(d)
+			s.before.through += raft.Index(chance.IntN(len(s.before.entries) - int(s.before.through) + 1))
+			s.after = s.before
+			if err = w.Compact(s.before.through); err == nil {
+				err = s.work(d)
+			}
 		default:
 			if err = w.Close(); err == nil {
 				w, _, err = wal.Open(s.between.options(d, &s.steps))
