@@ -7,7 +7,7 @@ PLATFORMS := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test fmt vet unit cross race figures garbage proto clean
+.PHONY: help build run test fmt vet unit cross race figures mutants garbage proto clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ race: ## Run the tests under the race detector (needs a C compiler)
 
 figures: ## Measure start, failover and writes (RSQLD_FLOOR names a program to run beside)
 	@$(GO) test -tags figures -timeout 1800s -count=1 -v -run TestFigure ./testcluster | grep -E '^(figure|FAIL|ok|panic)'
+
+mutants: ## Prove that the simulator finds faults: each mutant of the source must be caught
+	@$(GO) run -tags mutants ./testcluster/sim/mutants
 
 garbage: ## Throw a minute of garbage at a cluster
 	@RSQLD_GARBAGE=60s $(GO) test -timeout 300s -count=1 -v -run TestGarbage ./testcluster | grep -E 'garbage:|^(---|FAIL|ok)'

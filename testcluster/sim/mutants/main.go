@@ -1,0 +1,97 @@
+//go:build mutants
+
+// Command mutants measures the simulator: it compiles it once with each fault of testdata/mutants in the source, and runs
+// it from seed 1 on until it notices, or has run all its seeds. `make mutants` runs it in the module's root.
+//
+// A mutant is killed by an invariant that is violated, a history that is wrong, or a cluster that does not come to life
+// again, and by nothing else: a panic of the code under test says that an assertion of its own noticed, which is no
+// merit of the simulator, and such a seed does not count. A mutant that does not compile is broken, and ends the run.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"sync"
+
+	"github.com/rsqld/rsqld/testcluster/sim"
+)
+
+func main() {
+	var r runner
+	flag.StringVar(&r.root, "root", ".", "the module's root")
+	flag.IntVar(&r.seeds, "seeds", 2000, "how many seeds a mutant may survive")
+	flag.IntVar(&r.workers, "workers", 2, "how many mutants are at work at a time")
+	only := flag.String("run", "", "only mutants whose names match")
+	flag.Parse()
+	killed, all, err := r.run(*only)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "mutants:", err)
+		os.Exit(1)
+	}
+	fmt.Printf("mutants=%d killed=%d\n", all, killed)
+	if killed < all {
+		os.Exit(1)
+	}
+}
+
+type runner struct {
+	root           string
+	seeds, workers int
+}
+
+// run lets the mutants live, some at a time, so that one compiles while another runs. Their results are printed in the
+// order in which they come.
+func (r *runner) run(only string) (killed, all int, err error) {
+	pattern, err := regexp.Compile(only)
+	if err != nil {
+		return 0, 0, err
+	}
+	if r.root, err = filepath.Abs(r.root); err != nil {
+		return 0, 0, err
+	}
+	mutants, err := sim.Mutants(filepath.Join(r.root, "testcluster/sim/testdata/mutants"))
+	if err != nil {
+		return 0, 0, err
+	}
+	dir, err := os.MkdirTemp("", "mutants")
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	waiting := make(chan *sim.Mutant)
+	var mu sync.Mutex
+	var group sync.WaitGroup
+	for range r.workers {
+		group.Go(func() {
+			for m := range waiting {
+				v, err := r.live(ctx, m, filepath.Join(dir, m.Name))
+				if err != nil {
+					cancel(fmt.Errorf("%s: %w", m.Name, err))
+					continue
+				}
+				mu.Lock()
+				fmt.Printf("mutant=%s %s\n", m.Name, v)
+				if all++; v.seed != 0 {
+					killed++
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	for i := range mutants {
+		if ctx.Err() == nil && pattern.MatchString(mutants[i].Name) {
+			waiting <- &mutants[i]
+		}
+	}
+	close(waiting)
+	group.Wait()
+	return killed, all, context.Cause(ctx)
+}
