@@ -46,7 +46,7 @@ figures: ## Measure start, failover and writes (RSQLD_FLOOR names a program to r
 
 SEEDS ?= 300
 sim: ## Run SEEDS (300) simulated clusters, a minute of faults each
-	@mkdir -p bin; $(GO) test -timeout 0 -count=1 -run '^TestSim$$' ./testcluster/sim -seeds=$(SEEDS) -seconds=60 >bin/sim.out 2>&1; \
+	@mkdir -p bin; $(GO) test -timeout 0 -count=1 -v -run '^TestSim$$' ./testcluster/sim -seeds=$(SEEDS) -seconds=60 >bin/sim.out 2>&1; \
 	status=$$?; grep -E '^(violation|panic|seeds=|FAIL|#|.*\.go:[0-9]+:)' bin/sim.out; exit $$status
 
 mutants: ## Prove that the simulator finds faults: each mutant of the source must be caught

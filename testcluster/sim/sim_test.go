@@ -18,7 +18,7 @@ import (
 // "violation" or "panic".
 var (
 	firstSeed = flag.Uint64("seed", 1, "the first seed of TestSim")
-	seedCount = flag.Uint64("seeds", 300, "how many seeds TestSim runs")
+	seedCount = flag.Uint64("seeds", 200, "how many seeds TestSim runs")
 	seconds   = flag.Int("seconds", 10, "the simulated time of the faults of each seed")
 	traced    = flag.Bool("trace", false, "print the newest events before a violation, and the smallest world that has it")
 )
