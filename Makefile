@@ -7,7 +7,7 @@ PLATFORMS := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test fmt vet unit cross race figures mutants garbage proto clean
+.PHONY: help build run test fmt vet unit cross race figures compare soak mutants garbage proto clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,12 @@ sim: ## Run SEEDS (300) simulated clusters, a minute of faults each
 
 mutants: ## Prove that the simulator finds faults: each mutant of the source must be caught
 	@$(GO) run -tags mutants ./testcluster/sim/mutants
+
+compare: ## Measure proposals a second beside etcd's core, in turns (a module of its own: downloads etcd's)
+	@cd testcluster/etcdbench && $(GO) vet . && $(GO) test . && $(GO) run .
+
+soak: ## Drills on whole clusters: pauses, stalled, full and broken disks, load, replacement (five minutes)
+	@$(GO) test -tags soak -timeout 1800s -count=1 -v -run TestDrill ./testcluster | grep -E '^ *(drill=|--- FAIL|FAIL|ok|panic)|_test.go:.*(became|want|fails)'
 
 garbage: ## Throw a minute of garbage at a cluster
 	@RSQLD_GARBAGE=60s $(GO) test -timeout 300s -count=1 -v -run TestGarbage ./testcluster | grep -E 'garbage:|^(---|FAIL|ok)'

@@ -66,7 +66,7 @@ func TestDrillStalledDisk(t *testing.T) {
 	}
 	moved := time.Since(begun)
 	w.awaitAcks(100)
-	if limit := 3 * time.Second; soaking() && moved > limit {
+	if limit := 3 * time.Second; soaking && moved > limit {
 		t.Errorf("leadership moved after %v, later than %v", moved, limit)
 	}
 	report("stalled_disk moved=%v from=%d to=%d writes_went_on=true", moved.Round(time.Millisecond), old, next)

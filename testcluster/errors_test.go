@@ -23,6 +23,12 @@ import (
 // rsqld runs the program to its end and returns what it printed and its exit code.
 func rsqld(t *testing.T, stdin string, args ...string) (output string, code int) {
 	t.Helper()
+	return rsqldWithin(t, patience, stdin, args...)
+}
+
+// rsqldWithin is rsqld for a command that takes its time.
+func rsqldWithin(t *testing.T, patience time.Duration, stdin string, args ...string) (output string, code int) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	command := exec.CommandContext(ctx, binary, args...)

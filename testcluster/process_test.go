@@ -354,6 +354,16 @@ func trio(t *testing.T) []*process {
 	return nodes
 }
 
+// except are the nodes but one.
+func except(nodes []*process, one *process) (others []*process) {
+	for _, p := range nodes {
+		if p != one {
+			others = append(others, p)
+		}
+	}
+	return others
+}
+
 // awaitVoters waits until each node knows of so many voters.
 func awaitVoters(t *testing.T, voters int, nodes ...*process) {
 	t.Helper()

@@ -1,0 +1,6 @@
+//go:build !soak
+
+package testcluster_test
+
+// soaking says whether the drills take their full time.
+const soaking = false
