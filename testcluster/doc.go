@@ -5,7 +5,8 @@
 //
 // A Cluster numbers its nodes from 1; node 1 founded it. Kill stops a node without a word to the others and Restart
 // starts it again on its directory and address. Partition cuts the nodes into groups, Heal joins them. Clients reach
-// every node whatever is cut between the nodes.
+// every node whatever is cut between the nodes. Each node's log is on a Disk that can stall, be full or fail, and each has
+// a clock that can be set wrong (SetClock).
 //
 // # What it does not do
 //
