@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -89,8 +91,20 @@ func without(c *testcluster.Cluster, nodes ...int) (others []int) {
 	return others
 }
 
-// row is a statement that fills the log fast.
-const row = "insert into big values(zeroblob(50000))"
+// row is a statement that fills the log fast with padding as its argument: functions of SQL do not, as entries hold text.
+const row = "insert into big values(?)"
+
+var padding = make([]byte, 50_000)
+
+// awaitSpare waits until a node's log has a segment in reserve: a disk that is full before that leaves no time to refuse
+// what is on its way.
+func awaitSpare(t *testing.T, c *testcluster.Cluster, node int) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("node %d to have a spare segment", node), func(context.Context) error {
+		_, err := os.Stat(filepath.Join(filepath.Dir(c.Credential()), "..", fmt.Sprint("n", node), "wal", "spare"))
+		return err
+	})
+}
 
 // TestDrillFullDisk proves: a leader whose disk is full refuses no write that another leader can take, gives up the lead
 // and readiness, keeps answering and following, and takes part again when there is room.
@@ -105,19 +119,26 @@ func TestDrillFullDisk(t *testing.T) {
 	}
 	mustAsk(t, ctx, c, old, "create table big(x)")
 	w.awaitAcks(50)
+	awaitSpare(t, c, old)
 	c.Disk(old).Fill(true)
 	refused := 0
-	for c.Node(old).Status().Raft.Role == raft.Leader && ctx.Err() == nil {
-		if err := execute(ctx, configOf(c), row); err != nil {
-			t.Errorf("a write while another leader is there to take it: %v", err)
-			refused++
+	err = withConn(ctx, at(c, old), func(conn *driver.Conn) error {
+		for c.Node(old).Status().Raft.Role == raft.Leader && ctx.Err() == nil {
+			if _, err := query(ctx, conn, driver.LevelSession, row, padding); err != nil {
+				t.Errorf("a write while another leader is there to take it: %v", err)
+				refused++
+			}
 		}
+		return ctx.Err()
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	if err := health(ctx, c, old); err == nil || !strings.Contains(err.Error(), "no room for the log") {
 		t.Errorf("health of the node with the full disk: %v", err)
 	}
 	for range 10 {
-		if err := execute(ctx, configOf(c), row); err != nil {
+		if err := execute(ctx, configOf(c), row, padding); err != nil {
 			t.Errorf("writing: %v", err)
 		}
 	}
@@ -146,11 +167,14 @@ func TestOnlyNodeWithFullDisk(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	mustAsk(t, ctx, c, 1, "create table big(x)")
+	awaitSpare(t, c, 1)
 	c.Disk(1).Fill(true)
-	var err error
-	for err == nil {
-		err = execute(ctx, at(c, 1), row)
-	}
+	err := withConn(ctx, at(c, 1), func(conn *driver.Conn) (err error) {
+		for err == nil {
+			_, err = query(ctx, conn, driver.LevelSession, row, padding)
+		}
+		return err
+	})
 	if !errors.Is(err, driver.ErrNoQuorum) || !strings.Contains(err.Error(), "delete what is not needed") {
 		t.Errorf("writing without room: %v", err)
 	}
@@ -158,7 +182,7 @@ func TestOnlyNodeWithFullDisk(t *testing.T) {
 		t.Errorf("reading without room: %v", err)
 	}
 	c.Disk(1).Fill(false)
-	eventually(t, "the node to write again", func(ctx context.Context) error { return execute(ctx, at(c, 1), row) })
+	eventually(t, "the node to write again", func(ctx context.Context) error { return execute(ctx, at(c, 1), row, padding) })
 }
 
 // TestDrillBrokenDisk proves: a sync that fails ends the node, which says why, and the others go on without it.

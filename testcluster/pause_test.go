@@ -28,7 +28,7 @@ func TestDrillPausedNode(t *testing.T) {
 		}
 		before := termOf(t, others[0])
 		paused.signal(syscall.SIGSTOP)
-		pause := lasting(2*time.Second, 10*time.Second)
+		pause := lasting(time.Second, 10*time.Second)
 		deadline := time.After(pause)
 		leaderOf(t, others...)
 		acked := w.acked.Load()

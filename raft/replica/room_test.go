@@ -96,3 +96,38 @@ func TestOnlyVoterWithoutRoomKeepsAnswering(t *testing.T) {
 		})
 	}
 }
+
+// A write that finds no room at all waits for it, and is done when there is some; meanwhile the leader answers, and takes
+// no more.
+func TestWriteWithoutRoomWaits(t *testing.T) {
+	testCluster(t, 1, func(t *testing.T, c *cluster) {
+		m := c.leader()
+		m.disk.fill(true) // before there is a spare segment
+		outcomes := make(chan error, 3)
+		for range cap(outcomes) {
+			go func() {
+				_, err := m.Propose(t.Context(), 0, []byte(large))
+				outcomes <- err
+			}()
+		}
+		c.eventually("there is no room", func() bool { return m.RoomErr() != nil })
+		c.pass(time.Minute)
+		if _, err := m.ReadIndex(within(t, time.Second)); err != nil {
+			t.Errorf("reading: %v", err)
+		}
+		if _, err := m.Propose(within(t, time.Second), 0, []byte("a")); !errors.Is(err, replica.ErrNoRoom) {
+			t.Errorf("got %v, want ErrNoRoom", err)
+		}
+		if m.Err() != nil || m.Status().Role != raft.Leader {
+			t.Errorf("it is a %v, with error %v", m.Status().Role, m.Err())
+		}
+		m.disk.fill(false)
+		for range cap(outcomes) {
+			if err := <-outcomes; err != nil {
+				t.Error(err)
+			}
+		}
+		c.eventually("there is room again", func() bool { return m.RoomErr() == nil })
+		c.propose(m, "b")
+	})
+}
