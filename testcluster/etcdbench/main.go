@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -15,6 +16,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/rsqld/rsqld/raft"
 )
 
 // entryBytes is the size of what is proposed.
@@ -77,6 +80,11 @@ func main() {
 // compare measures both in turns and prints the medians, and the median of the rounds' ratios.
 func compare(ctx context.Context, o options, out io.Writer) error {
 	fmt.Fprintf(out, "%d rounds of %v, %d-byte entries, 3 replicas, one disk, %d processors\n", o.rounds, o.each, entryBytes, runtime.NumCPU())
+	alone, err := logAlone(ctx, o)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "the log alone: %.0f records of one entry a second, each synced\n", alone)
 	fmt.Fprintf(out, "%9s %10s %10s %7s %10s\n", "proposers", contestants[0].name, contestants[1].name, "ratio", "target")
 	for _, proposers := range o.proposers {
 		var rates [2][]float64
@@ -100,6 +108,31 @@ func compare(ctx context.Context, o options, out io.Writer) error {
 		fmt.Fprintf(out, "%9d %10.0f %10.0f %7.2f %10s\n", proposers, median(rates[0]), median(rates[1]), median(ratios), target)
 	}
 	return nil
+}
+
+// logAlone returns how many records of one entry the log takes in a second, one after the other: what the disk gives at
+// this moment, to read the rest by.
+func logAlone(ctx context.Context, o options) (rate float64, err error) {
+	dir, err := os.MkdirTemp(o.dir, "etcdbench-")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	log, _, err := openLog(filepath.Join(dir, "alone"), 1)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	data, index, begun := make([]byte, entryBytes), raft.Index(1), time.Now()
+	for time.Since(begun) < o.each && ctx.Err() == nil {
+		index++
+		err := log.Append(&raft.Write{Seq: raft.Seq(index), HardState: raft.HardState{Term: 1}, Entries: []raft.Entry{
+			{ID: raft.EntryID{Term: 1, Index: index}, Kind: raft.EntryCommand, Data: data}}})
+		if err != nil {
+			return 0, fmt.Errorf("the log alone: %w", err)
+		}
+	}
+	return float64(index-1) / time.Since(begun).Seconds(), ctx.Err()
 }
 
 func median(values []float64) float64 {

@@ -15,7 +15,7 @@ func TestCompare(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	if len(lines) != 4 || strings.Contains(out.String(), "NaN") || strings.Contains(out.String(), " 0 ") {
+	if len(lines) != 5 || strings.Contains(out.String(), "NaN") || strings.Contains(out.String(), " 0 ") {
 		t.Errorf("printed\n%s", &out)
 	}
 }
