@@ -122,6 +122,22 @@ func meet(t testing.TB, nodes ...*node) {
 			}
 		}
 	}
+	// Where both sides dialled, the second connection is still to come, and may take the place of the first.
+	for _, n := range nodes {
+		await(t, fmt.Sprintf("node %d to have one connection with each peer", n.self), n.settled)
+	}
+}
+
+// settled reports whether every connection is one that is in use and no other is on its way.
+func (n *node) settled() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, p := range n.peers {
+		if p.abort != nil {
+			return false
+		}
+	}
+	return len(n.conns) == len(*n.links.Load())
 }
 
 func addresses(nodes []*node) map[raft.ID]string {
