@@ -265,7 +265,7 @@ func TestTornBeforeRoll(t *testing.T) {
 		write := func(size int) *raft.Write {
 			return &raft.Write{HardState: raft.HardState{Term: 1}, Entries: []raft.Entry{entry(1, m.last()+1, size)}}
 		}
-		for range 10 { // of 1,104 bytes each
+		for range 6 { // of 1,104 bytes each
 			next := write(1000)
 			m.apply(next)
 			mustAppend(t, w, next)
@@ -274,7 +274,7 @@ func TestTornBeforeRoll(t *testing.T) {
 			t.Fatal("the first segment is too small for this test")
 		}
 		files.failOn("sync", ".wal")
-		torn := write(smallSegments - 4096 - 10*1104 - 88 - 104) // nothing but a marker fits behind it
+		torn := write(smallSegments - 2*4096 - 6*1104 - 88 - 104) // nothing but a marker fits behind it
 		after := m.clone()
 		after.apply(torn)
 		if err := w.Append(torn); err == nil || len(files.segments()) != 1 {

@@ -269,7 +269,7 @@ func TestAnyByte(t *testing.T) {
 		node := files.live[name]
 		for at := chance.IntN(13); at < len(node.live); at += 1 + chance.IntN(25) {
 			saved := slices.Clone(node.live)
-			end := len(saved) - 88 // without the marker, which may be lost
+			end := len(saved) - 4096 - 88 // without the markers, of which one may be lost
 			for ; saved[end+87] == 0; end-- {
 			}
 			node.live[at] ^= byte(1 + chance.IntN(255))

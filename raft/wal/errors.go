@@ -7,8 +7,8 @@ import (
 )
 
 // CorruptionError says that bytes that were durable once are damaged. Open returns it instead of the log: a node that
-// forgets what it acknowledged, or a vote, could help to elect a leader that lacks it. Entries returns it for entries
-// that rotted while the log was open.
+// forgets what it acknowledged, or a vote, could help to elect a leader that lacks it. Repair makes a log of what is
+// left. Entries returns it for entries that rotted while the log was open.
 type CorruptionError struct {
 	// Segment is the file's name, Offset the byte in it where the first damaged record, or the header, begins.
 	Segment string
@@ -29,7 +29,7 @@ func (e *CorruptionError) Error() string {
 	if e.Err != nil {
 		cause = " (" + e.Err.Error() + ")"
 	}
-	return fmt.Sprintf("the log is damaged: %s at offset %d%s, entries from %d %s; this node may have acknowledged them and cannot start without them: remove it from the cluster and join a new one",
+	return fmt.Sprintf("the log is damaged: %s at offset %d%s, entries from %d %s",
 		e.Segment, e.Offset, cause, e.First, until)
 }
 

@@ -16,7 +16,7 @@ const (
 	// one that is needed before the spare is ready. Filling it costs about a millisecond, where 16 MiB cost 20 to 60.
 	FirstSegmentSize = 256 << 10
 	// MinSegmentSize and MaxSegmentSize bound Options.SegmentSize.
-	MinSegmentSize = 8 << 10
+	MinSegmentSize = 16 << 10
 	MaxSegmentSize = 1 << 30
 	// DefaultCacheBytes is how much of the newest entries is kept in memory.
 	DefaultCacheBytes = 8 << 20

@@ -16,9 +16,11 @@ const (
 	entryHeader  = 16
 	alignment    = 8
 
-	// flagMarker is on the empty record that an idle log ends with.
+	// flagMarker is on the empty record that an idle log ends with, flagSealed besides on the one of a segment that is
+	// not the last.
 	flagMarker = 1
-	knownFlags = flagMarker
+	flagSealed = 2
+	knownFlags = flagMarker | flagSealed
 )
 
 // record is what one write and one sync make durable: hard state, truncation and entries. doc.go has the layout.

@@ -67,7 +67,7 @@ func TestRecordLengths(t *testing.T) {
 	}{
 		{"an entry of 2 GiB", recordHeader + 8, 1 << 31}, {"an entry of almost 4 GiB", recordHeader + 8, 1<<32 - 1},
 		{"an entry that is too long", recordHeader + entryHeader + 8, 9}, {"too many entries", 12, 3},
-		{"entries without end", 12, 1<<32 - 1}, {"too few entries", 12, 1}, {"no entries", 12, 0}, {"unknown flags", 8, 2},
+		{"entries without end", 12, 1<<32 - 1}, {"too few entries", 12, 1}, {"no entries", 12, 0}, {"unknown flags", 8, 4},
 	} {
 		b := sampleRecord().append(nil, seed)
 		binary.LittleEndian.PutUint32(b[c.offset:], c.value)

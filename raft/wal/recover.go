@@ -54,8 +54,8 @@ func Open(o Options) (*WAL, Recovered, error) {
 	return w, w.recovered(torn), nil
 }
 
-// find opens the segments in the order of their numbers and checks their headers. What it opened is returned even with
-// an error.
+// find opens the segments in the order of their numbers and reads their headers. A segment that is not what it was keeps
+// the reason in damage. What was opened is returned even with an error.
 func (w *WAL) find(names []string) (found []*segment, err error) {
 	for _, name := range names {
 		first, sequence, ok := parseSegmentName(name)
@@ -68,29 +68,39 @@ func (w *WAL) find(names []string) (found []*segment, err error) {
 		}
 		found = append(found, s)
 		switch err := s.load(); {
-		case errors.Is(err, errHeader) || errors.Is(err, errLength):
-			return found, &CorruptionError{Segment: name, First: first, Err: err}
-		case err != nil:
+		case errors.Is(err, errHeader):
+			s.header, s.damage = header{sequence: sequence}, err
+		case err != nil && !errors.Is(err, errLength):
 			return found, fmt.Errorf("opening %s: %w", name, err)
 		case s.cluster != w.options.Cluster || s.node != w.options.Node:
 			return found, fmt.Errorf("%s is of node %d of cluster %x and this is node %d of cluster %x: the directory mixes two nodes",
 				name, s.node, s.cluster, w.options.Node, w.options.Cluster)
 		case s.sequence != sequence || s.base.Index+1 != first:
 			return found, fmt.Errorf("%s has the header of %s: give it its name back", name, segmentName(s.base.Index+1, s.sequence))
+		default:
+			s.damage = err
 		}
 	}
 	slices.SortFunc(found, func(a, b *segment) int { return cmp.Compare(a.sequence, b.sequence) })
 	if len(found) == 0 {
 		return found, fmt.Errorf("%w in %s", ErrNoLog, w.options.Dir)
 	}
-	live, _ := split(found)
-	for i, s := range live[1:] {
-		if s.sequence != live[i].sequence+1 {
-			return found, fmt.Errorf("segment %d of the log is missing: %s follows %s; put the file back, or remove this node from the cluster and join a new one",
-				live[i].sequence+1, s.name, live[i].name)
+	return found, nil
+}
+
+// wholeFiles returns a CorruptionError if a file is not what it was, or not there.
+func wholeFiles(live []*segment) error {
+	for i, s := range live {
+		if i > 0 && s.sequence != live[i-1].sequence+1 {
+			before := live[i-1]
+			return &CorruptionError{Segment: before.name, Offset: before.end, First: before.base.Index + 1, Last: s.base.Index,
+				Err: missing(before.sequence + 1)}
+		}
+		if s.damage != nil {
+			return &CorruptionError{Segment: s.name, First: nameIndex(s.name), Err: s.damage}
 		}
 	}
-	return found, nil
+	return nil
 }
 
 // load reads the header and compares the file with it.
@@ -132,6 +142,9 @@ var errRewritten = errors.New("the log was truncated below its first segment")
 // goes for the name of the newest segment.
 func (w *WAL) recover(found []*segment, names []string) (torn int64, err error) {
 	found, dead := split(found)
+	if err := wholeFiles(found); err != nil {
+		return 0, err
+	}
 	// The oldest segment is never one that index.compact would not begin with, unless a crash stopped Compact on its way
 	// to a later one. Then that one is the oldest, and the files before it are still to be removed.
 	start, err := 0, errRewritten
@@ -214,10 +227,10 @@ func (w *WAL) replay(segments []*segment) (torn int64, err error) {
 // The entries lie in w.buffer, which the next segment is read into: judge frees those that stay in the cache.
 func (w *WAL) replayOne(s *segment, later []*segment) (torn int64, err error) {
 	w.buffer = slices.Grow(w.buffer[:0], int(s.size))[:s.size]
-	b := w.buffer
-	if err := readAt(s.file, b); err != nil {
+	if err := readAt(s.file, w.buffer); err != nil {
 		return 0, fmt.Errorf("reading %s: %w", s.name, err)
 	}
+	b := w.buffer[:min(s.limit(), s.size)]
 	var r record
 	from, newest := int64(0), int64(0)
 	for from == 0 {
@@ -288,6 +301,14 @@ func (w *WAL) judge(s *segment, b []byte, from int64, later []*segment) (torn in
 	if s.recycled {
 		end = from + tornLength(b[from:], s.seed, w.tip.number+1)
 	}
+	if r, ok := secondMarker(w.buffer[len(b):], s.seed); ok {
+		switch {
+		case r.number > w.tip.number+1:
+			return 0, &CorruptionError{Segment: s.name, Offset: s.end, First: w.index.last.Index + 1, Last: r.before.Index}
+		case r.flags&flagSealed != 0:
+			return 0, &CorruptionError{Segment: s.name, Offset: s.end, First: w.index.last.Index + 1, Err: missing(s.sequence + 1)}
+		}
+	}
 	// recover syncs the zeros. A crash before that leaves a torn end again, with less in it.
 	if torn = end - from; torn == 0 {
 		return 0, nil
@@ -322,13 +343,13 @@ func lastNonZero(b []byte, from int64) int64 {
 	return end
 }
 
-// intactBehind looks in all of b for a whole record that begins in suspect and is newer than number. It returns the
-// index of the record's last entry, or 0. A record of an older number is not one of the log here but in an entry's data:
+// intactBehind looks in all of b for a whole record that begins in suspect and proves that one newer than number was
+// durable. It returns the index of the record's last entry, or 0. A record of an older number is not one of the log here but in an entry's data:
 // the bytes of a segment that somebody stored.
 func intactBehind(suspect, b []byte, seed uint32, number uint64) (raft.Index, bool) {
 	le := binary.LittleEndian
 	for at := 0; at < len(suspect) && at+recordHeader <= len(b); at += alignment {
-		if _, ok := intact(b[at:], seed); ok && le.Uint64(b[at+24:]) > number {
+		if _, ok := intact(b[at:], seed); ok && proves(b[at:]) > number {
 			return raft.Index(le.Uint64(b[at+80:]) + uint64(le.Uint32(b[at+12:]))), true
 		}
 	}

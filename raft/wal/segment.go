@@ -14,6 +14,8 @@ const (
 	formatVersion = 2
 	magic         = "rsqldwal"
 	saltOffset    = 72
+	// lastPage is the end of a segment that holds no records but the second marker.
+	lastPage = 4096
 	// headerFixed is where the configuration begins, headerRoom the bytes that it may have.
 	headerFixed = 8 + 4 + 4 + 16 + 8*12 + 4 + 4
 	headerRoom  = headerSize - headerFixed - 4
@@ -24,7 +26,7 @@ const (
 	flagRecycled      = 2
 	knownSegmentFlags = flagOrigin | flagRecycled
 	// maxFile is the size of the largest segment, one with a record of MaxRecord. An offset fits 32 bits.
-	maxFile = headerSize + MaxRecord + recordHeader
+	maxFile = headerSize + MaxRecord + recordHeader + lastPage
 
 	segmentSuffix = ".wal"
 	// spareName is a filled segment without a header, or an old one; sparePart one that is being filled, reserveName an
@@ -43,6 +45,8 @@ type segment struct {
 	file File
 	// seed starts the checksums of the records here (seedOf).
 	seed uint32
+	// damage is why the file is not what it was: errHeader, or errLength. Only recovery and survey see such segments.
+	damage error
 	// end is where the next record goes. The appender's, and before it the recovery's.
 	end int64
 	// refs say where the records are that hold entries, in rising order of index and offset. Guarded by WAL.mu.
@@ -135,6 +139,9 @@ func (h *header) encode() ([]byte, error) {
 	le.PutUint32(b[headerSize-4:], checksum(0, b[:headerSize-4]))
 	return b, nil
 }
+
+// limit is the offset behind the part that records may be in, and that of the second marker.
+func (s *segment) limit() int64 { return max(headerSize, s.size-lastPage) }
 
 func (s *segment) setSalt(salt uint64) { s.salt, s.seed = salt, seedOf(salt) }
 

@@ -135,29 +135,6 @@ func (w *WAL) Append(writes ...*raft.Write) error {
 	return err
 }
 
-// Mark writes an empty record that is not synced: once it reaches the disk, damage to the newest record is told from a
-// torn write. The appender calls it when it has been idle for a while; a second call without an Append does nothing.
-// An error poisons the log.
-func (w *WAL) Mark() error {
-	if err := w.enter(); err != nil {
-		return err
-	}
-	defer w.busy.Done()
-	if w.marked {
-		return nil
-	}
-	r := record{flags: flagMarker, previous: w.tip.chain, number: w.tip.number + 1, hard: w.tip.hard}
-	w.mu.Lock()
-	r.before = w.index.last
-	w.mu.Unlock()
-	w.buffer = r.append(w.buffer[:0], w.active.seed)
-	if _, err := w.active.file.WriteAt(w.buffer, w.active.end); err != nil {
-		return w.poison(fmt.Errorf("writing the marker to %s at %d: %w", w.active.name, w.active.end, err))
-	}
-	w.marked = true
-	return nil
-}
-
 // enter begins a call of the appender.
 func (w *WAL) enter() error {
 	w.mu.Lock()
@@ -189,7 +166,7 @@ func (w *WAL) write(r *record) error {
 			return err
 		}
 	// Behind every record stays room for the marker that covers it.
-	case w.active.end+n+recordHeader > w.active.size:
+	case w.active.end+n+recordHeader > w.active.limit():
 		if err := w.roll(r); err != nil {
 			return err
 		}
@@ -230,7 +207,7 @@ func (w *WAL) writeTo(s *segment, r *record) error {
 // A record with an origin lets the log begin with the segment, whose header holds the base. It is in the file before the
 // file has its name: the name alone makes both of them part of the log, and all that was before them not.
 func (w *WAL) roll(r *record) error {
-	need := headerSize + r.size() + recordHeader
+	need := headerSize + r.size() + recordHeader + lastPage
 	size := max(need, min(FirstSegmentSize, w.options.SegmentSize))
 	spare := need <= w.options.SegmentSize && w.spare.take()
 	if spare {
@@ -242,12 +219,16 @@ func (w *WAL) roll(r *record) error {
 		s.beginAt(r.origin)
 		first = r
 	}
+	before := w.active
 	err := w.begin(s, spare, first)
 	if spare {
 		w.spare.again()
 	}
 	if err != nil {
 		return fmt.Errorf("beginning a segment of %d bytes: %w", size, err)
+	}
+	if err := w.seal(before); err != nil {
+		return err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
