@@ -95,17 +95,9 @@ func (n *Node) open(ctx context.Context) error {
 	if err := n.identify(ctx); err != nil {
 		return errors.Join(err, conn.Close())
 	}
-	// The log comes first: without it this is not the node any more, and nothing is made here in its name.
-	log, recovered, err := wal.Open(n.walOptions(n.cluster))
+	log, recovered, err := n.openLog()
 	if err != nil {
-		return errors.Join(n.logError(err), conn.Close())
-	}
-	if n.engine, err = engine.Open(engine.Config{Dir: n.dir.file("db"), Logger: n.log}); err != nil {
-		return errors.Join(fmt.Errorf("opening the database: %w", err), log.Close(), conn.Close())
-	}
-	if cluster := n.engine.Cluster(); cluster != (identity.Cluster{}) && cluster != n.cluster {
-		return errors.Join(fmt.Errorf("%s holds the database of cluster %x and node.json names cluster %x: the directory mixes two nodes",
-			n.dir.path, cluster, n.cluster), log.Close(), conn.Close())
+		return errors.Join(err, conn.Close())
 	}
 	if err := n.connect(conn, log, recovered); err != nil {
 		return err
