@@ -18,9 +18,9 @@ import (
 )
 
 const (
-	// chunk is how many seeds one process runs: what is left of them is lost when it dies.
+	// chunk is how many seeds one process is asked to run.
 	chunk = 50
-	// patience is how long a process may take that runs as many seeds.
+	// patience is how long a process may take.
 	patience = 10 * time.Minute
 )
 
@@ -29,7 +29,7 @@ type verdict struct {
 	// seed is the one that has killed it, zero if none has. invariant is what noticed.
 	seed      int
 	invariant string
-	// ran counts the seeds that count, panics those that ended in a panic, hung those in a process that took too long.
+	// ran counts the seeds that ran to their end, panics those that ended in a panic, hung those that took too long.
 	ran, panics, hung int
 }
 
@@ -45,6 +45,7 @@ func (r *runner) live(ctx context.Context, m *sim.Mutant, dir string) (v verdict
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return v, err
 	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	overlay, err := m.Overlay(r.root, dir)
 	if err != nil {
 		return v, err
@@ -55,45 +56,50 @@ func (r *runner) live(ctx context.Context, m *sim.Mutant, dir string) (v verdict
 	if out, err := build.CombinedOutput(); err != nil {
 		return v, fmt.Errorf("%w: %w: it does not compile:\n%s", sim.ErrMutant, err, out)
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	for from := 1; from <= r.seeds && v.seed == 0; from += chunk {
-		if err := v.runChunk(ctx, r, binary, from, min(chunk, r.seeds-from+1)); err != nil {
+	for next := 1; next <= r.seeds && v.seed == 0; {
+		if next, err = v.advance(ctx, r, binary, next, min(chunk, r.seeds-next+1)); err != nil {
 			return v, err
 		}
 	}
 	return v, nil
 }
 
-// runChunk runs seeds in one process. If that dies without a word, each of them gets a process of its own.
-func (v *verdict) runChunk(ctx context.Context, r *runner, binary string, from, count int) error {
-	result, err := r.process(ctx, binary, from, count)
+// advance runs seeds in one process and returns the next one to be run: the one after the last, or, if a seed has ended
+// the process by a panic, the one after that. A process that dies without a word is run again with fewer seeds.
+func (v *verdict) advance(ctx context.Context, r *runner, binary string, from, count int) (next int, err error) {
+	said, err := r.process(ctx, binary, from, count)
 	switch {
 	case ctx.Err() != nil:
-		return ctx.Err()
-	case err == nil || result.seed != 0:
-		v.add(result, count)
-	case count == 1 && errors.Is(err, context.DeadlineExceeded):
-		v.hung++
-	case count == 1:
+		return 0, context.Cause(ctx)
+	case said.violated != 0:
+		v.seed, v.invariant, v.ran = said.violated, said.invariant, v.ran+said.violated-from
+		return from + count, nil
+	case said.panicked != 0:
 		v.panics++
+		v.ran += said.panicked - from
+		return said.panicked + 1, nil
+	case err == nil:
+		v.ran += count
+		return from + count, nil
+	case count > 1:
+		return v.advance(ctx, r, binary, from, count/2)
+	case errors.Is(err, context.DeadlineExceeded):
+		v.hung++
 	default:
-		for seed := from; seed < from+count && v.seed == 0; seed++ {
-			if err := v.runChunk(ctx, r, binary, seed, 1); err != nil {
-				return err
-			}
-		}
+		v.panics++
 	}
-	return nil
+	return from + 1, nil
 }
 
-func (v *verdict) add(result verdict, count int) {
-	v.seed, v.invariant = result.seed, result.invariant
-	v.panics += result.panics
-	v.ran += count - result.panics
+// sayings are what a process says first.
+type sayings struct {
+	// violated is the seed of a violation, panicked that of a panic; one of them at most is not zero.
+	violated, panicked int
+	invariant          string
 }
 
-// process runs seeds and reads what they say, up to the first violation.
-func (r *runner) process(ctx context.Context, binary string, from, count int) (verdict, error) {
+// process runs seeds up to the first one that is violated or panics.
+func (r *runner) process(ctx context.Context, binary string, from, count int) (s sayings, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	command := exec.CommandContext(ctx, binary, "-test.run", "^TestSim$", "-test.timeout", "0",
@@ -101,41 +107,39 @@ func (r *runner) process(ctx context.Context, binary string, from, count int) (v
 	command.Dir = filepath.Join(r.root, "testcluster", "sim")
 	out, err := command.StdoutPipe()
 	if err != nil {
-		return verdict{}, err
+		return s, err
 	}
 	if err := command.Start(); err != nil {
-		return verdict{}, err
+		return s, err
 	}
-	var v verdict
-	if v.read(out) {
+	if s.read(out) {
 		cancel() // what it would say next does not matter
+		_ = command.Wait()
+		return s, nil
 	}
-	err = command.Wait()
-	if v.seed != 0 {
-		return v, nil
+	if err := command.Wait(); ctx.Err() == nil {
+		return s, err
 	}
-	if cause := ctx.Err(); cause != nil {
-		return v, cause
-	}
-	return v, err
+	return s, ctx.Err()
 }
 
-// read takes the lines "violation seed=… invariant=…" and "panic seed=…". It reports whether there was a violation.
-func (v *verdict) read(from io.Reader) bool {
+// read looks for a line "violation seed=… invariant=…". It reports whether there is one.
+func (s *sayings) read(from io.Reader) bool {
 	lines := bufio.NewScanner(from)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
+		_, line, _ := strings.Cut(" "+lines.Text(), " violation ")
 		var seed int
-		line := strings.TrimSpace(lines.Text())
-		if n, _ := fmt.Sscanf(line, "panic seed=%d", &seed); n == 1 {
-			v.panics++
+		var invariant string
+		if n, _ := fmt.Sscanf(line, "seed=%d invariant=%s", &seed, &invariant); n < 2 {
+			continue
 		}
-		if n, _ := fmt.Sscanf(line, "violation seed=%d", &seed); n == 1 {
-			v.seed = seed
-			_, invariant, _ := strings.Cut(line, "invariant=")
-			v.invariant, _, _ = strings.Cut(invariant, " ")
-			return true
+		if invariant == "panic" {
+			s.panicked = seed
+		} else {
+			s.violated, s.invariant = seed, invariant
 		}
+		return true
 	}
 	return false
 }
