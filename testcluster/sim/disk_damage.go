@@ -67,14 +67,14 @@ func (d *Disk) remember(n *inode, e extent) {
 
 // Settled proposes damage to a file whose name contains part. It reports false if chance found no place.
 //
-// It never proposes a sector of the newest write of a file, nor one of a file with anything that is not durable: damage
-// there cannot be told from a write that was interrupted, by no log whatsoever, and is a test of none. So whatever
-// a log loses by this damage it can notice.
+// It never proposes a sector of what a file's newest sync has written, nor one that was written since: damage there cannot
+// be told from a write that was interrupted, by no log whatsoever, and is a test of none. So whatever a log loses by this
+// damage it can notice.
 func (d *Disk) Settled(part string) (Damage, bool) {
 	var names []string
 	var nodes []*inode
 	d.files(d.root.dir, func(name string, n *inode) {
-		if strings.Contains(name, part) && n.clean() && n.size > 0 {
+		if strings.Contains(name, part) && len(n.sizes) == 0 && n.size > 0 {
 			names, nodes = append(names, name), append(nodes, n)
 		}
 	})
@@ -134,9 +134,11 @@ func (d *Disk) settledWrite(n *inode, damage *Damage) bool {
 
 // settled reports whether damage to the sector at s cannot look like an interrupted write.
 func (n *inode) settled(s int) bool {
-	for _, e := range n.newest {
-		if e.from <= s && s < e.to {
-			return false
+	for _, writes := range [][]extent{n.newest, n.undo} {
+		for _, e := range writes {
+			if e.from <= s && s < e.to {
+				return false
+			}
 		}
 	}
 	return true

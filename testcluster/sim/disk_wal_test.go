@@ -192,7 +192,7 @@ func crashAt(seed uint64, k int, faults Faults, between wrap) error {
 // failed, has everything that it acknowledged, and its last write whole or not at all.
 func TestLogSurvives(t *testing.T) {
 	for _, faults := range []Faults{{Flip: 0.1}, {Read: 0.02, Write: 0.02, Sync: 0.1, Drop: 0.7}} {
-		crashes, err := crashEverywhere(8, faults, honest)
+		crashes, err := crashEverywhere(4, faults, honest)
 		if err != nil {
 			t.Fatalf("with faults %+v: %v", faults, err)
 		}
