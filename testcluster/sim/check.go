@@ -246,19 +246,37 @@ func (c *checker) acknowledged(n *node, m raft.AppendAck) {
 	}
 }
 
+// written follows a write that is durable: what another leader has replaced was never committed, and is owed to nobody.
+func (c *checker) written(n *node, write *raft.Write) {
+	if from := write.TruncateFrom; from != 0 && from <= n.promised.acked.Index {
+		n.promised.acked = raft.EntryID{}
+		if e, found := n.durable.at(from - 1); found {
+			n.promised.acked = e.id
+		}
+	}
+}
+
 // recovered checks what a process finds on its disk: everything that was done before, and what the disk was at work on
 // whole or not at all.
 func (c *checker) recovered(n *node, found *wal.Recovered) {
 	w := c.world
 	w.counts.Checks++
+	if n.durable.repaired {
+		// Of the hard state it is known what it must not be: a promise broken.
+		n.durable.hard, n.durable.repaired = found.HardState, false
+	}
 	why := n.durable.differs(found.HardState, &found.Log)
 	if why != "" && len(n.writing) > 0 {
 		done := n.durable.clone()
 		for _, write := range n.writing {
 			done.apply(w, write)
 		}
+		writing := n.writing
 		if other := done.differs(found.HardState, &found.Log); other == "" {
 			n.durable, why = done, ""
+			for _, write := range writing {
+				c.written(n, write)
+			}
 		}
 	}
 	n.writing = nil
@@ -267,12 +285,39 @@ func (c *checker) recovered(n *node, found *wal.Recovered) {
 		return
 	}
 	n.shadow = n.durable.clone()
+	// The whole log was read.
+	n.unnoticed = false
+	n.heal()
+	if newest := max2(found.Log.Last, found.HardState.Acked); newest.Compare(n.promised.acked) < 0 {
+		w.fail("promises-survive", "node %d has acknowledged %v and starts with a log up to %v and no memory of it", n.id,
+			n.promised.acked, found.Log.Last)
+	}
 	if found.HardState.Term < n.promised.term {
 		w.fail("promises-survive", "node %d has sent term %d and starts with %d", n.id, n.promised.term, found.HardState.Term)
 	}
 	if n.machine.applied.Index > found.Log.Last.Index {
 		w.fail("promises-survive", "node %d has applied %v, and its log ends at %v", n.id, n.machine.applied, found.Log.Last)
 	}
+}
+
+// repaired takes over what a repair has made of a damaged log: what it keeps must be what was written.
+func (c *checker) repaired(n *node, done *wal.Repaired) {
+	d := &n.durable
+	if len(n.writing) > 0 {
+		// The repair says how much of it there is.
+		for _, write := range n.writing {
+			d.apply(c.world, write)
+			c.written(n, write)
+		}
+		n.writing = nil
+	}
+	if done.Last.Index > d.last().Index || !d.holds(done.Last) && done.Last.Index > done.Base.Index {
+		c.world.fail("promises-survive", "node %d repairs its log up to %v, and has written up to %v", n.id, done.Last, d.last())
+		return
+	}
+	d.rebase(done.Base, done.Last)
+	d.hard = raft.HardState{}
+	d.repaired = true
 }
 
 // committed checks what a node hands out to be applied.
@@ -392,4 +437,12 @@ func (c *checker) finish() {
 		w.fail("linearizable", "%v", err)
 	}
 	w.counts.Checks += 2
+}
+
+// max2 returns the later one of two entries.
+func max2(a, b raft.EntryID) raft.EntryID {
+	if a.Compare(b) < 0 {
+		return b
+	}
+	return a
 }

@@ -140,6 +140,7 @@ func (n *nemesis) harmDisk(kind actionKind, v *node, chance *rand.Rand) {
 		}
 		w.atlas.Damaged(v.id, lost)
 		v.disk.Inflict(damage)
+		v.unnoticed = true
 		w.note(v.id, "suffers %v", damage)
 	case actReplaceDisk:
 		if v.out != "" || !n.mayLose(v, Everything) {
@@ -160,9 +161,6 @@ func (n *nemesis) mayLose(v *node, lost raft.Range) bool {
 	configuration, settled := w.settledConfiguration()
 	return settled && w.atlas.SetVoters(configuration.Voters) && w.atlas.May(v.id, lost)
 }
-
-// atlasLost notes that a node is lost for good. That takes nothing from others: it was accounted for when it was harmed.
-func (w *World) atlasLost(raft.ID) {}
 
 // settledConfiguration returns the configuration of all logs, if it is the same everywhere and not joint.
 func (w *World) settledConfiguration() (raft.Configuration, bool) {

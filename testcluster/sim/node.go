@@ -46,6 +46,8 @@ type node struct {
 	// promised is what this id has told others, in all its lives.
 	promised promises
 
+	// unnoticed says that the disk was damaged and not read since.
+	unnoticed bool
 	// life counts processes. Events of an earlier one do nothing.
 	life uint64
 	up   bool
@@ -150,13 +152,12 @@ func (n *node) start() {
 	}
 	n.life++
 	w := n.world
-	log, recovered, err := wal.Open(n.options())
-	var corruption *wal.CorruptionError
+	log, recovered, err := n.open()
 	switch {
 	case n.disk.Dead():
 		n.end(true)
 		return
-	case errors.As(err, &corruption):
+	case errors.Is(err, raft.ErrLost):
 		n.lose("its log is damaged: " + err.Error())
 		return
 	case err != nil && len(n.durable.entries) > 0 && n.disk.Used() == 0:
@@ -180,6 +181,24 @@ func (n *node) start() {
 		return
 	}
 	n.run(core)
+}
+
+// open opens the log, repaired if it is damaged.
+func (n *node) open() (*wal.WAL, wal.Recovered, error) {
+	log, recovered, err := wal.Open(n.options())
+	var corruption *wal.CorruptionError
+	if !errors.As(err, &corruption) {
+		return log, recovered, err
+	}
+	// Entries leave the log that the machine holds: it must not lose them any more.
+	n.machine.undo = n.machine.undo[:0]
+	done, err := wal.Repair(n.options(), n.machine.base)
+	if err != nil {
+		return nil, recovered, err
+	}
+	n.world.note(n.id, "repairs its log: %v to %v, lost up to %v", done.Base, done.Last, done.Lost)
+	n.world.checker.repaired(n, &done)
+	return wal.Open(n.options())
 }
 
 func (n *node) coreConfig() raft.Config {
@@ -236,7 +255,6 @@ func (n *node) end(power bool) {
 func (n *node) lose(why string) {
 	n.out = why
 	n.world.note(n.id, "is out: %s", why)
-	n.world.atlasLost(n.id)
 }
 
 func (n *node) restartAfter(mean time.Duration) {
@@ -387,7 +405,9 @@ func (n *node) flush() {
 	case len(n.writing) > 0:
 		for _, w := range n.writing {
 			n.durable.apply(n.world, w)
+			n.world.checker.written(n, w)
 		}
+		n.heal()
 		last := n.writing[len(n.writing)-1].Seq
 		n.writing = nil
 		n.handler.Written(last, nil)
@@ -397,6 +417,13 @@ func (n *node) flush() {
 	n.busy = false
 	n.work()
 	n.processUnlessPaused()
+}
+
+// heal tells the atlas when the log has again all that it ever acknowledged.
+func (n *node) heal() {
+	if !n.unnoticed && n.durable.hard.Acked == (raft.EntryID{}) {
+		n.world.atlas.Healed(n.id)
+	}
 }
 
 // processUnlessPaused carries out what an event has caused, or leaves it to the turn after the pause.

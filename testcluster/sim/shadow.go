@@ -13,6 +13,8 @@ type shadow struct {
 	entries []shadowEntry
 	// configurations are those in the entries, by index, after the one as of the base.
 	configurations []raft.ConfigurationAt
+	// repaired says that hard is not known: a repair has decided what it is.
+	repaired bool
 }
 
 // shadowEntry is one entry: its id and the hash of what it holds.
@@ -73,6 +75,20 @@ func (s *shadow) apply(w *World, write *raft.Write) {
 			}
 			s.configurations = append(s.configurations, raft.ConfigurationAt{Index: e.ID.Index, Configuration: c})
 		}
+	}
+}
+
+// rebase lets the log begin after base and end at last.
+func (s *shadow) rebase(base, last raft.EntryID) {
+	var kept []shadowEntry
+	for _, e := range s.entries {
+		if e.id.Index > base.Index && e.id.Index <= last.Index {
+			kept = append(kept, e)
+		}
+	}
+	s.base, s.entries = base, kept
+	for len(s.configurations) > 0 && s.configuration().Index > max(base.Index, last.Index) {
+		s.configurations = s.configurations[:len(s.configurations)-1]
 	}
 }
 

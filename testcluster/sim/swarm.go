@@ -45,7 +45,7 @@ func drawSwarm(chance *rand.Rand) swarm {
 		drift:   float64(pick(0, 1, 50)) / 1000,
 		pause:   time.Duration(pick(150, 400, 1000)) * time.Millisecond,
 		down:    time.Duration(pick(50, 300, 1500)) * time.Millisecond,
-		segment: int64(pick(8, 16, 64)) << 10, cache: pick(1, 2<<10, 64<<10),
+		segment: int64(pick(16, 16, 64)) << 10, cache: pick(1, 2<<10, 64<<10),
 		message: pick(200, 2000, 1<<20), window: pick(400, 8000, 1<<20), inflight: pick(1, 4, 256), tail: pick(200, 4000, 1<<20),
 	}
 	if chance.IntN(2) == 0 {
