@@ -77,6 +77,7 @@ func (c *checker) elected(n *node) {
 		w.fail("election-safety", "nodes %d and %d lead term %d", other, n.id, n.term)
 	}
 	c.leaders[n.term] = n.id
+	w.nemesis.elected(n)
 	for i := len(c.chosen) - 1; i >= 0; i-- {
 		e := &c.chosen[i]
 		if e.term >= n.term {

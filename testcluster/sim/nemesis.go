@@ -39,10 +39,10 @@ func (k actionKind) String() string {
 
 // nemesis does harm, and changes the cluster, all the time that the phase of faults lasts.
 type nemesis struct {
-	world   *World
-	chance  *rand.Rand
-	actions int
-	total   int
+	world  *World
+	chance *rand.Rand
+	// actions counts those taken, elections those seen, total is the sum of the weights.
+	actions, elections, total int
 }
 
 func newNemesis(w *World) *nemesis {
@@ -82,6 +82,9 @@ func (n *nemesis) act() {
 func (n *nemesis) take(kind actionKind, chance *rand.Rand) {
 	w := n.world
 	victim := w.nodes[chance.IntN(len(w.nodes))]
+	if l := w.leader(); l != nil && chance.IntN(3) == 0 {
+		victim = l
+	}
 	switch kind {
 	case actCrash, actKill:
 		n.stop(victim, kind == actCrash)
@@ -110,6 +113,37 @@ func (n *nemesis) take(kind actionKind, chance *rand.Rand) {
 	default:
 		n.harmDisk(kind, victim, chance)
 	}
+}
+
+// elected harms a new leader, soon: it ends, or nobody hears it any more, or it hears nobody, or only one other node does.
+func (n *nemesis) elected(leader *node) {
+	w := n.world
+	n.elections++
+	chance := w.chance(fmt.Sprint("election ", n.elections))
+	if w.calm || !happens(chance, w.swarm.curse) {
+		return
+	}
+	leader.later(leader.life, exponential(chance, w.swarm.curseAfter), func() {
+		if w.calm {
+			return
+		}
+		kind := chance.IntN(5)
+		w.note(leader.id, "is cursed: %d", kind)
+		if kind < 2 {
+			n.stop(leader, kind == 0)
+			return
+		}
+		w.counts.Partitions++
+		spared := w.nodes[chance.IntN(len(w.nodes))]
+		for _, other := range w.nodes {
+			if other == leader || kind == 4 && other == spared {
+				continue
+			}
+			w.network.cut[[2]raft.ID{leader.id, other.id}] = kind != 2
+			w.network.cut[[2]raft.ID{other.id, leader.id}] = kind != 3
+		}
+		w.after(exponential(chance, time.Second), w.network.heal)
+	})
 }
 
 func (n *nemesis) stop(v *node, power bool) {

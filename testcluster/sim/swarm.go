@@ -23,6 +23,10 @@ type swarm struct {
 	// pause is the mean time between two actions of the nemesis, weights how often it takes each kind.
 	pause   time.Duration
 	weights [actionKinds]int
+	// curse is how likely a leader is harmed soon after it was elected, curseAfter the mean time until then: what a new
+	// leader has not finished is where the rules about terms matter.
+	curse      float64
+	curseAfter time.Duration
 	// down is the mean time that a crashed node stays down.
 	down time.Duration
 	// applyErrors is how likely one step of the state machine fails.
@@ -53,6 +57,9 @@ func drawSwarm(chance *rand.Rand) swarm {
 	}
 	if chance.IntN(2) == 0 {
 		s.duplicate, s.late = float64(pick(1, 10))/100, float64(pick(0, 10, 50))/100
+	}
+	if chance.IntN(2) == 0 {
+		s.curse, s.curseAfter = float64(pick(20, 60, 90))/100, time.Duration(pick(2, 10, 50))*time.Millisecond
 	}
 	if chance.IntN(3) == 0 {
 		s.applyErrors = float64(pick(1, 20)) / 1000

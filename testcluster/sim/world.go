@@ -143,6 +143,7 @@ func newWorld(o Options) *World {
 	w.trace.keep = o.Trace
 	w.swarm = drawSwarm(w.chance("swarm"))
 	w.network = newNetwork(w)
+	w.nemesis = newNemesis(w)
 	w.checker = newChecker(w)
 	var voters []raft.ID
 	for range w.swarm.voters {
@@ -158,7 +159,6 @@ func newWorld(o Options) *World {
 	for range w.swarm.clients {
 		w.clients = append(w.clients, newClient(w, len(w.clients)))
 	}
-	w.nemesis = newNemesis(w)
 	return w
 }
 
