@@ -197,6 +197,10 @@ func (n *Node) appendEntries(entries []Entry) {
 	}
 }
 
+// Settled reports whether every entry that this leader has appended or found is committed. A node that does not lead owes
+// nobody anything: it is settled.
+func (n *Node) Settled() bool { return n.lead.uncommitted == 0 }
+
 // cutLog removes the entries from index on, which conflict with the leader's.
 func (n *Node) cutLog(index Index) {
 	term, _ := n.log.term(index)

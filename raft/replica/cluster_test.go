@@ -40,6 +40,8 @@ type network struct {
 	mu       sync.Mutex
 	attached map[raft.ID]*replica.Replica
 	cut      map[[2]raft.ID]bool
+	// appends counts the messages that carried entries.
+	appends int
 }
 
 // wire is one member's way into the network.
@@ -52,10 +54,22 @@ func (w wire) Send(m raft.Message) {
 	to := m.Header().To
 	w.mu.Lock()
 	target, cut := w.attached[to], w.cut[[2]raft.ID{w.from, to}]
+	if a, ok := m.(raft.Append); ok && len(a.Entries) > 0 {
+		w.appends++
+	}
 	w.mu.Unlock()
 	if target != nil && !cut {
 		target.Step(m)
 	}
+}
+
+// takeAppends returns how many messages carried entries since the last call.
+func (n *network) takeAppends() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	appends := n.appends
+	n.appends = 0
+	return appends
 }
 
 // isolate cuts all links between the nodes of group and the others, in both directions. No group: everything is healed.

@@ -197,6 +197,9 @@ func (h *Handler) Propose(proposals []*Proposal) {
 	}
 }
 
+// Settled reports whether no batch of this leader is on its way: proposals that come now need not wait for company.
+func (h *Handler) Settled() bool { return h.err != nil || h.node.Settled() }
+
 // proposeRun gives the core commands that are bound to the same term, together: one entry each, one write for all.
 func (h *Handler) proposeRun(run []*Proposal) {
 	if h.err != nil {

@@ -16,17 +16,18 @@ type inbox struct {
 
 	mu      sync.Mutex
 	arrived arrivals
-	closed  error
-	dropped uint64
+	// proposals wait until the loop wants a batch. held says that it does not want one now: they do not wake it.
+	proposals     []*Proposal
+	proposalBytes int
+	held          bool
+	closed        error
+	dropped       uint64
 }
 
 // arrivals are events by kind, each kind in order.
 type arrivals struct {
 	messages     []raft.Message
 	messageBytes int
-
-	proposals     []*Proposal
-	proposalBytes int
 
 	// read is the round that readers join until the loop takes it, or nil.
 	read      *sharedRead
@@ -56,12 +57,11 @@ type written struct {
 // reset empties a, and keeps the room.
 func (a *arrivals) reset() {
 	clear(a.messages)
-	clear(a.proposals)
 	clear(a.transfers)
 	clear(a.loaded)
 	clear(a.applying)
 	*a = arrivals{
-		messages: a.messages[:0], proposals: a.proposals[:0], transfers: a.transfers[:0],
+		messages: a.messages[:0], transfers: a.transfers[:0],
 		unreachable: a.unreachable[:0], loaded: a.loaded[:0], applying: a.applying[:0],
 	}
 }
@@ -75,6 +75,26 @@ func (b *inbox) take(empty *arrivals) {
 	b.mu.Lock()
 	b.arrived, *empty = *empty, b.arrived
 	b.mu.Unlock()
+}
+
+// takeProposals swaps the proposals that wait against an empty list.
+func (b *inbox) takeProposals(empty []*Proposal) []*Proposal {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	taken := b.proposals
+	b.proposals, b.proposalBytes = empty, 0
+	return taken
+}
+
+// hold says whether the loop has a batch on its way. It wakes the loop if proposals were held that need not be.
+func (b *inbox) hold(held bool) {
+	b.mu.Lock()
+	b.held = held
+	due := !held && len(b.proposals) > 0
+	b.mu.Unlock()
+	if due {
+		b.signal()
+	}
 }
 
 // put runs add, unless the inbox is closed, and wakes the loop if add took something.
@@ -130,19 +150,19 @@ func entryBytes(m raft.Message) int {
 // propose refuses what does not fit.
 func (b *inbox) propose(p *Proposal) error {
 	b.mu.Lock()
-	a := &b.arrived
 	err := b.closed
 	switch {
 	case err != nil:
-	case len(a.proposals) >= b.limits.MaxProposals,
-		len(a.proposals) > 0 && a.proposalBytes+len(p.Data) > b.limits.MaxProposalBytes:
-		err = fmt.Errorf("%w: %d proposals wait for the loop", raft.ErrBusy, len(a.proposals))
+	case len(b.proposals) >= b.limits.MaxProposals,
+		len(b.proposals) > 0 && b.proposalBytes+len(p.Data) > b.limits.MaxProposalBytes:
+		err = fmt.Errorf("%w: %d proposals wait for the loop", raft.ErrBusy, len(b.proposals))
 	default:
-		a.proposals = append(a.proposals, p)
-		a.proposalBytes += len(p.Data)
+		b.proposals = append(b.proposals, p)
+		b.proposalBytes += len(p.Data)
 	}
+	held := b.held
 	b.mu.Unlock()
-	if err == nil {
+	if err == nil && !held {
 		b.signal()
 	}
 	return err
@@ -171,11 +191,11 @@ func (b *inbox) done(seq raft.Seq, err error) {
 	b.mu.Unlock()
 }
 
-// empty reports whether neither proposals nor messages have arrived.
+// empty reports whether nothing has arrived that the loop would act on.
 func (b *inbox) empty() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.arrived.proposals) == 0 && len(b.arrived.messages) == 0
+	return (b.held || len(b.proposals) == 0) && len(b.arrived.messages) == 0
 }
 
 // close refuses everything from now on with why, and returns the proposals and the round that the loop never saw.
@@ -186,8 +206,8 @@ func (b *inbox) close(why error) (proposals []*Proposal, read *sharedRead, trans
 		return nil, nil, nil
 	}
 	b.closed = why
-	proposals, read, transfers = b.arrived.proposals, b.arrived.read, b.arrived.transfers
-	b.arrived = arrivals{}
+	proposals, read, transfers = b.proposals, b.arrived.read, b.arrived.transfers
+	b.arrived, b.proposals = arrivals{}, nil
 	return proposals, read, transfers
 }
 

@@ -45,15 +45,14 @@ func TestInboxRefusesProposals(t *testing.T) {
 			t.Errorf("proposal %d of %d bytes: got %v, want %v", i, want.size, err, want.err)
 		}
 	}
-	var taken arrivals
-	b.take(&taken)
+	taken := b.takeProposals(nil)
 	for i := range 4 {
 		if err := b.propose(&Proposal{}); (i == 3) != errors.Is(err, raft.ErrBusy) {
 			t.Errorf("proposal %d: got %v", i, err)
 		}
 	}
-	if len(taken.proposals) != 1 || len(b.arrived.proposals) != 3 {
-		t.Errorf("%d proposals were taken and %d wait, want 1 and 3", len(taken.proposals), len(b.arrived.proposals))
+	if len(taken) != 1 || len(b.proposals) != 3 {
+		t.Errorf("%d proposals were taken and %d wait, want 1 and 3", len(taken), len(b.proposals))
 	}
 }
 

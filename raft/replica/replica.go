@@ -14,10 +14,11 @@ import (
 type Replica struct {
 	cfg Config
 
-	// baton is held by the goroutine that is in handler or scratch. It is never held across I/O: Process only queues.
+	// baton is held by the goroutine that is in handler, scratch or batch. It is never held across I/O: Process only queues.
 	baton   sync.Mutex
 	handler *Handler
 	scratch arrivals
+	batch   []*Proposal
 
 	inbox   *inbox
 	writer  *writer
@@ -208,15 +209,26 @@ func (r *Replica) turn(tick bool) {
 	h := r.handler
 	h.Applied(r.applier.Applied())
 	r.deliver(h, &r.scratch)
+	if tick || h.Settled() {
+		r.propose(h)
+	}
 	if tick {
 		h.Room(r.cfg.WAL.Spare())
 		h.Tick()
 	}
 	h.Process()
+	r.inbox.hold(!h.Settled())
 	r.publish(tick)
 	if err := h.Err(); err != nil {
 		r.stop(err)
 	}
+}
+
+// propose makes a batch of the proposals that wait.
+func (r *Replica) propose(h *Handler) {
+	r.batch = r.inbox.takeProposals(r.batch[:0])
+	h.Propose(r.batch)
+	clear(r.batch)
 }
 
 // deliver hands over completions first: they free what the rest may need.
@@ -244,7 +256,6 @@ func (r *Replica) deliver(h *Handler, a *arrivals) {
 			r.malformed.Add(1)
 		}
 	}
-	h.Propose(a.proposals)
 	if a.read != nil {
 		h.Read(&a.read.ReadRound)
 	}

@@ -1,0 +1,69 @@
+package replica_test
+
+import (
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/rsqld/rsqld/raft/replica"
+)
+
+// stalledBatch stalls all disks, so that nothing is committed, and proposes one command after the other. What it returns
+// lets the disks go on and waits for the answers.
+func stalledBatch(t *testing.T, c *cluster, leader *member, commands int) (resume func()) {
+	c.propose(leader, "first") // from here on entries are sent without being asked for
+	synctest.Wait()
+	for _, m := range c.members {
+		m.disk.stall()
+	}
+	c.network.takeAppends()
+	var proposers sync.WaitGroup
+	for i := range commands {
+		proposers.Go(func() {
+			if _, err := leader.Propose(t.Context(), 0, []byte(command(i))); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+	}
+	return func() {
+		for _, m := range c.members {
+			m.disk.resume()
+		}
+		proposers.Wait()
+	}
+}
+
+// Proposals that come while a batch is on its way are the next batch: one append to each peer carries all of them.
+func TestProposalsWaitForTheBatchBefore(t *testing.T) {
+	testCluster(t, 3, func(t *testing.T, c *cluster) {
+		resume := stalledBatch(t, c, c.leader(), 21)
+		if got := c.network.takeAppends(); got != 2 {
+			t.Errorf("%d appends left before the first batch was committed, want one to each of two peers", got)
+		}
+		resume()
+		if got := c.network.takeAppends(); got != 2 {
+			t.Errorf("the 20 proposals that waited left in %d appends, want one to each of two peers", got)
+		}
+		if got := len(c.converged()); got != 22 {
+			t.Errorf("%d commands are applied, want 22", got)
+		}
+	})
+}
+
+// A batch that is not committed holds up the next one for a tick, not for as long as it takes.
+func TestTickEndsTheWaitForABatch(t *testing.T) {
+	testCluster(t, 3, func(t *testing.T, c *cluster) {
+		resume := stalledBatch(t, c, c.leader(), 3)
+		c.network.takeAppends()
+		c.pass(replica.Tick(T))
+		synctest.Wait()
+		if got := c.network.takeAppends(); got != 2 {
+			t.Errorf("%d appends left within a tick, want one to each of two peers", got)
+		}
+		resume()
+		if got := len(c.converged()); got != 4 {
+			t.Errorf("%d commands are applied, want 4", got)
+		}
+	})
+}
