@@ -85,7 +85,9 @@ func (n *Node) onHeartbeat(m Heartbeat) error {
 	if err := n.follow(m.Envelope); err != nil {
 		return err
 	}
-	n.send(HeartbeatAck{Envelope: n.to(m.From), Round: m.Round})
+	if !m.Silent {
+		n.send(HeartbeatAck{Envelope: n.to(m.From), Round: m.Round})
+	}
 	if m.Commit > n.log.last.Index {
 		return fmt.Errorf("%w: %d says that %d is committed here, the log ends at %s",
 			ErrMalformed, m.From, m.Commit, n.log.last)

@@ -108,7 +108,7 @@ func (s *source) message(n *Node) Message {
 	case 1:
 		return AppendAck{e, Index(s.number()), s.draw(2) == 1, Index(s.number()), s.id(), s.number()}
 	case 2:
-		return Heartbeat{e, Index(s.number()), s.number()}
+		return Heartbeat{e, Index(s.number()), s.number(), s.number()%2 == 1}
 	case 3:
 		return HeartbeatAck{e, s.number()}
 	case 4:

@@ -51,9 +51,11 @@ type Heartbeat struct {
 	// Commit is min(leader's commit, what the follower is known to hold): its tail may be another leader's.
 	Commit Index
 	Round  uint64
+	// Silent asks for no answer: the heartbeat is not due, and only tells the commit index as soon as it is known.
+	Silent bool
 }
 
-// HeartbeatAck answers a Heartbeat.
+// HeartbeatAck answers a Heartbeat that is not silent.
 type HeartbeatAck struct {
 	Envelope
 	Round uint64

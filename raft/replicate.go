@@ -70,15 +70,16 @@ func (n *Node) transmit(p *peer, prev EntryID, entries []Entry, bytes int) {
 	})
 }
 
-// sendHeartbeat sends a heartbeat if one is due, or if the peer can commit more than it was told.
+// sendHeartbeat sends a heartbeat if one is due, or a silent one if the peer can commit more than it was told: an answer
+// to each would double what the commit index of a lone write costs, and say nothing that the next one's does not.
 func (n *Node) sendHeartbeat(p *peer) {
 	commit := min(n.log.commit, p.match())
 	if !p.beat && p.told >= commit {
 		return
 	}
+	n.send(Heartbeat{Envelope: n.to(p.id), Commit: commit, Round: n.reads.round, Silent: !p.beat})
 	p.beat = false
 	p.told = max(p.told, commit)
-	n.send(Heartbeat{Envelope: n.to(p.id), Commit: commit, Round: n.reads.round})
 }
 
 // strand deals with a peer that is to get entries below the log's base. It may hold more than is known here, so it is

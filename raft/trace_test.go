@@ -307,7 +307,7 @@ func describe(m Message) string {
 		}
 		return head + "append-ack" + tail + fmt.Sprintf(" match=%d%s", m.Match, round(m.Round))
 	case Heartbeat:
-		return head + "heartbeat" + tail + fmt.Sprintf(" commit=%d%s", m.Commit, round(m.Round))
+		return head + "heartbeat" + tail + fmt.Sprintf(" commit=%d%s%s", m.Commit, round(m.Round), cond(m.Silent, " silent"))
 	case HeartbeatAck:
 		return head + "heartbeat-ack" + tail + round(m.Round)
 	case Vote:

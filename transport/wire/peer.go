@@ -98,7 +98,8 @@ func packBody(p *peerpb.PeerMessage, m raft.Message) {
 		p.Body = &peerpb.PeerMessage_AppendAck{AppendAck: &peerpb.AppendAck{
 			Match: uint64(m.Match), Rejected: m.Rejected, Prev: uint64(m.Prev), Hint: packID(m.Hint), Round: m.Round}}
 	case raft.Heartbeat:
-		p.Body = &peerpb.PeerMessage_Heartbeat{Heartbeat: &peerpb.Heartbeat{Commit: uint64(m.Commit), Round: m.Round}}
+		p.Body = &peerpb.PeerMessage_Heartbeat{Heartbeat: &peerpb.Heartbeat{
+			Commit: uint64(m.Commit), Round: m.Round, Silent: m.Silent}}
 	case raft.HeartbeatAck:
 		p.Body = &peerpb.PeerMessage_HeartbeatAck{HeartbeatAck: &peerpb.HeartbeatAck{Round: m.Round}}
 	case raft.Vote:
@@ -127,7 +128,8 @@ func unpackBody(p *peerpb.PeerMessage) (raft.Message, error) {
 		return raft.AppendAck{Envelope: e, Match: raft.Index(a.Match), Rejected: a.Rejected, Prev: raft.Index(a.Prev),
 			Hint: unpackID(a.Hint), Round: a.Round}, nil
 	case *peerpb.PeerMessage_Heartbeat:
-		return raft.Heartbeat{Envelope: e, Commit: raft.Index(b.Heartbeat.Commit), Round: b.Heartbeat.Round}, nil
+		h := b.Heartbeat
+		return raft.Heartbeat{Envelope: e, Commit: raft.Index(h.Commit), Round: h.Round, Silent: h.Silent}, nil
 	case *peerpb.PeerMessage_HeartbeatAck:
 		return raft.HeartbeatAck{Envelope: e, Round: b.HeartbeatAck.Round}, nil
 	case *peerpb.PeerMessage_Vote:

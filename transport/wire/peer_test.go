@@ -42,7 +42,7 @@ func randomMessage(r *rand.Rand) raft.Message {
 		}
 		return raft.AppendAck{Envelope: e, Match: index(), Round: number()}
 	case 2:
-		return raft.Heartbeat{Envelope: e, Commit: index(), Round: number()}
+		return raft.Heartbeat{Envelope: e, Commit: index(), Round: number(), Silent: number()%2 == 1}
 	case 3:
 		return raft.HeartbeatAck{Envelope: e, Round: number()}
 	case 4:

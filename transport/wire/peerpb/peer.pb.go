@@ -692,6 +692,7 @@ type Heartbeat struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Commit        uint64                 `protobuf:"varint,1,opt,name=commit,proto3" json:"commit,omitempty"`
 	Round         uint64                 `protobuf:"varint,2,opt,name=round,proto3" json:"round,omitempty"`
+	Silent        bool                   `protobuf:"varint,3,opt,name=silent,proto3" json:"silent,omitempty"` // wants no HeartbeatAck
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -738,6 +739,13 @@ func (x *Heartbeat) GetRound() uint64 {
 		return x.Round
 	}
 	return 0
+}
+
+func (x *Heartbeat) GetSilent() bool {
+	if x != nil {
+		return x.Silent
+	}
+	return false
 }
 
 type HeartbeatAck struct {
@@ -1246,10 +1254,11 @@ const file_transport_wire_peer_proto_rawDesc = "" +
 	"\brejected\x18\x02 \x01(\bR\brejected\x12\x12\n" +
 	"\x04prev\x18\x03 \x01(\x04R\x04prev\x12*\n" +
 	"\x04hint\x18\x04 \x01(\v2\x16.rsqld.peer.v1.EntryIDR\x04hint\x12\x14\n" +
-	"\x05round\x18\x05 \x01(\x04R\x05round\"9\n" +
+	"\x05round\x18\x05 \x01(\x04R\x05round\"Q\n" +
 	"\tHeartbeat\x12\x16\n" +
 	"\x06commit\x18\x01 \x01(\x04R\x06commit\x12\x14\n" +
-	"\x05round\x18\x02 \x01(\x04R\x05round\"$\n" +
+	"\x05round\x18\x02 \x01(\x04R\x05round\x12\x16\n" +
+	"\x06silent\x18\x03 \x01(\bR\x06silent\"$\n" +
 	"\fHeartbeatAck\x12\x14\n" +
 	"\x05round\x18\x01 \x01(\x04R\x05round\"`\n" +
 	"\x04Vote\x12*\n" +
