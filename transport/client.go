@@ -28,6 +28,7 @@ type DialOptions struct {
 // ClientConn is a client's connection with a node, on a socket of its own.
 type ClientConn struct {
 	quic      *quic.Conn
+	flusher   flusher // of all sessions
 	transport *quic.Transport
 	socket    *dialledSocket
 	close     sync.Once
@@ -108,7 +109,7 @@ func (c *ClientConn) OpenStream(ctx context.Context) (*Stream, error) {
 		}
 		return nil, fmt.Errorf("opening a session: %w", explain(err))
 	}
-	return newStream(context.Background(), c.quic, str), nil
+	return newStream(context.Background(), c.quic, str, &c.flusher), nil
 }
 
 // Context ends with the connection.

@@ -30,7 +30,8 @@
 //
 // A [Stream] carries frames of protobuf in both directions. [DialSQL] and [ClientConn.OpenStream] open one from a
 // client, [Endpoint.Relay] from a member on behalf of a client; OnSession serves both. A sender waits when its receiver
-// does not read. The context of a stream ends when its other end does not want it any more, or is gone.
+// does not read. The context of a stream ends when its other end does not want it any more, or is gone. Streams of one
+// connection that flush at the same moment share packets.
 //
 // # Strangers
 //

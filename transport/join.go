@@ -52,7 +52,7 @@ func (e *Endpoint) answerJoin(conn *quic.Conn) error {
 	if err != nil {
 		return errors.New("no request came in time")
 	}
-	s := newStream(e.ctx, conn, str)
+	s := newStream(e.ctx, conn, str, new(flusher))
 	defer s.Close()
 	e.group.Go(func() { forbidStreams(ctx, conn) })
 	if err := s.awaitFirst(limits.FirstFrame); err != nil {

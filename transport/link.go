@@ -27,6 +27,7 @@ type link struct {
 	incarnation uint64 // of the peer
 
 	outbox    *outbox
+	flusher   flusher // of relays and keys
 	datagrams chan raft.Message
 	// done is closed when the link is out of use and all its goroutines have ended.
 	done chan struct{}

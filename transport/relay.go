@@ -33,7 +33,7 @@ func (e *Endpoint) openStream(ctx context.Context, to raft.ID, kind peerpb.Strea
 		}
 		return nil, fmt.Errorf("%w: %w", ErrNotConnected, explain(err))
 	}
-	s := newStream(e.ctx, l.conn, str)
+	s := newStream(e.ctx, l.conn, str, &l.flusher)
 	if err := s.Send(e.header(to, kind)); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -78,7 +78,7 @@ func (l *link) acceptStreams(ctx context.Context) {
 		if err != nil {
 			return // the connection has ended
 		}
-		s := newStream(e.ctx, l.conn, str)
+		s := newStream(e.ctx, l.conn, str, &l.flusher)
 		e.group.Go(func() { l.serveStream(s) })
 	}
 }

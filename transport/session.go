@@ -35,12 +35,13 @@ func (e *Endpoint) serveClient(conn *quic.Conn, who identity.Principal) {
 		return
 	}
 	defer e.counters.clients.release()
+	shared := new(flusher)
 	for {
 		str, err := conn.AcceptStream(e.ctx)
 		if err != nil {
 			break // the connection has ended, or will with the Endpoint
 		}
-		session := &Session{Stream: newStream(e.ctx, conn, str), Principal: who, Remote: conn.RemoteAddr()}
+		session := &Session{Stream: newStream(e.ctx, conn, str, shared), Principal: who, Remote: conn.RemoteAddr()}
 		e.group.Go(func() { e.serveSession(session, &e.counters.sessions, e.config.Limits.Sessions) })
 	}
 	<-conn.Context().Done()

@@ -28,6 +28,9 @@ type Stream struct {
 	frame   []byte // the memory of the last frame, used again for the next
 	awaited bool   // the first frame has a deadline
 
+	flusher *flusher // of the connection
+	lane    lane
+
 	// sending is held while something is written. It is never waited for by Close.
 	sending  sync.Mutex
 	out      []byte // frames that were sent and not flushed
@@ -42,13 +45,16 @@ const (
 	keptBuffer = 128 << 10
 	// flushBytes is how much Send gathers before it flushes by itself.
 	flushBytes = 64 << 10
-	// directBytes is how much is handed to QUIC at once, if flow control allows, without waiting until it has left.
+	// directBytes is how much is handed to QUIC at once, if flow control allows, without waiting until it has left, and
+	// how much a flush may share with others.
 	directBytes = 16 << 10
 )
 
-// newStream makes a stream whose context is parent's child.
-func newStream(parent context.Context, conn *quic.Conn, str *quic.Stream) *Stream {
-	s := &Stream{quic: str, conn: conn, in: bufio.NewReaderSize(str, readBuffer)}
+// newStream makes a stream whose context is parent's child. All streams of conn have one flusher.
+func newStream(parent context.Context, conn *quic.Conn, str *quic.Stream, shared *flusher) *Stream {
+	s := &Stream{quic: str, conn: conn, in: bufio.NewReaderSize(str, readBuffer), flusher: shared}
+	s.lane.to = str
+	s.lane.failed = func(err error) { s.end(err) }
 	s.ctx, s.cancel = context.WithCancelCause(parent)
 	// QUIC ends the stream's context when the other end wants no more of it or the connection is gone.
 	s.unhook = context.AfterFunc(str.Context(), func() { s.end(context.Cause(str.Context())) })
@@ -76,15 +82,24 @@ func (s *Stream) Send(m proto.Message) error {
 	return s.flush()
 }
 
-// Flush sends what Send has gathered. When it returns, the frames are on their way, not necessarily arrived.
+// Flush sends what Send has gathered. When it returns, the frames are on their way, not necessarily arrived; what goes
+// wrong on it ends the stream, for its receiver too.
 func (s *Stream) Flush() error {
 	s.sending.Lock()
 	defer s.sending.Unlock()
-	return s.flush()
+	if len(s.out) > directBytes || s.finished || s.quic.Context().Err() != nil {
+		return s.flush()
+	}
+	if len(s.out) > 0 {
+		s.flusher.flush(&s.lane, s.out)
+		s.out = s.out[:0]
+	}
+	return nil
 }
 
-// flush needs s.sending.
+// flush writes without company. It needs s.sending.
 func (s *Stream) flush() error {
+	s.flusher.settle(&s.lane)
 	if len(s.out) == 0 {
 		return nil
 	}
@@ -194,7 +209,8 @@ func (s *Stream) ask(question, answer proto.Message, limit int) error {
 // Send that is blocked is broken off, and so are the frames it was sending. The other end's context ends.
 func (s *Stream) Close() error {
 	s.quic.CancelRead(streamClosed)
-	if s.sending.TryLock() {
+	s.flusher.write()
+	if s.lane.held.Load() == nil && s.sending.TryLock() {
 		s.finished = true
 		s.unhook()
 		s.quic.Close() // an error says that the other end was faster
