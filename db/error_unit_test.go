@@ -36,12 +36,10 @@ func openUnit(t *testing.T) *Node {
 func TestProposalErrors(t *testing.T) {
 	n := openUnit(t)
 	live := t.Context()
-	ended, cancel := context.WithCancelCause(live)
-	cancel(errCancelled)
+	ended, cancel := context.WithCancel(live)
+	cancel()
 	late, stop := context.WithDeadline(live, time.Now())
 	defer stop()
-	impatient, end := context.WithCancelCause(live)
-	end(errNoQuorum)
 	closing, over := context.WithCancelCause(live)
 	over(errClosing)
 	faster, lost := context.WithCancelCause(live)
@@ -65,9 +63,9 @@ func TestProposalErrors(t *testing.T) {
 		{live, raft.ErrLastVoter, sqlpb.Class_CLASS_PROTOCOL, never},
 		{live, unknown, sqlpb.Class_CLASS_OUTCOME_UNKNOWN, never},
 		{ended, unknown, sqlpb.Class_CLASS_OUTCOME_UNKNOWN, never},
-		{impatient, unknown, sqlpb.Class_CLASS_OUTCOME_UNKNOWN, never},
+		{live, fmt.Errorf("%w: %w", replica.ErrOutcomeUnknown, errNoQuorum), sqlpb.Class_CLASS_OUTCOME_UNKNOWN, never},
 		{closing, unknown, sqlpb.Class_CLASS_OUTCOME_UNKNOWN, never},
-		{impatient, context.Canceled, sqlpb.Class_CLASS_NO_QUORUM, same},
+		{live, fmt.Errorf("nothing was proposed: %w", errNoQuorum), sqlpb.Class_CLASS_NO_QUORUM, same},
 		{ended, context.Canceled, sqlpb.Class_CLASS_CANCELLED, never},
 		{late, context.DeadlineExceeded, sqlpb.Class_CLASS_CANCELLED, never},
 		{closing, context.Canceled, sqlpb.Class_CLASS_SHUTTING_DOWN, same},
@@ -83,8 +81,8 @@ func TestProposalErrors(t *testing.T) {
 
 // After a statement that was executed no error permits to send the request again, and each says what was done.
 func TestErrorAfterStatements(t *testing.T) {
-	ctx, cancel := context.WithCancelCause(t.Context())
-	cancel(errCancelled)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
 	for _, test := range []struct {
 		err                *Error
 		statements, writes int

@@ -154,11 +154,11 @@ func (n *Node) proposalError(ctx context.Context, err error) *Error {
 	is := func(target error) bool { return errors.Is(err, target) }
 	switch {
 	case is(replica.ErrOutcomeUnknown):
-		if errors.Is(context.Cause(ctx), errNoQuorum) {
+		if is(errNoQuorum) {
 			err = errNoQuorum
 		}
 		return outcomeUnknown(err)
-	case errors.Is(context.Cause(ctx), errNoQuorum):
+	case is(errNoQuorum):
 		return n.noQuorum()
 	case ctx.Err() != nil:
 		return ended(ctx)

@@ -109,13 +109,13 @@ func (n *Node) catchUp(ctx context.Context) *Error {
 }
 
 // watchLeader tells clients of a new leader and ends the relays to the old one. When no leader has been known for
-// Config.NoLeaderWait it ends what waits for a quorum, see patience.
+// Config.NoLeaderWait it ends the wait of proposals: a client of a minority learns soon that the outcome of its write is
+// unknown.
 func (n *Node) watchLeader(ctx context.Context) {
 	for {
 		leader, _, changed := n.replica.Leader()
 		wait := n.deposedGrace()
 		if leader != 0 {
-			n.renewPatience()
 			n.announceLeader()
 		} else {
 			wait = max(0, n.config.NoLeaderWait-n.sinceQuorum())
@@ -128,7 +128,7 @@ func (n *Node) watchLeader(ctx context.Context) {
 			continue // another leader, or a candidate's new term: the wait begins anew
 		}
 		if leader == 0 {
-			n.patience.Load().end()
+			n.replica.GiveUp(errNoQuorum)
 		}
 		n.dropStaleRelays(leader)
 		select {
@@ -158,27 +158,8 @@ func (n *Node) dropStaleRelays(leader raft.ID) {
 	}
 }
 
-// patience is the time that proposals may wait for a quorum. It ends when none has been in reach for a while: a client
-// of a minority learns soon that the outcome of its write is unknown.
-type patience struct {
-	context.Context
-	end context.CancelFunc
-}
-
-// errNoQuorum is the cause of the end of a wait for a quorum.
+// errNoQuorum is why proposals are given up.
 var errNoQuorum = errors.New("this node lost the quorum")
-
-// renewPatience begins a new wait if the last one has ended.
-func (n *Node) renewPatience() {
-	old := n.patience.Load()
-	if old != nil && old.Err() == nil {
-		return
-	}
-	ctx, cancel := context.WithCancelCause(n.ctx)
-	if !n.patience.CompareAndSwap(old, &patience{ctx, func() { cancel(errNoQuorum) }}) {
-		cancel(nil) // another goroutine was faster
-	}
-}
 
 // notLeader refuses a relayed request: the relaying node holds it and tries the leader that it then knows.
 func (n *Node) notLeader() *Error {

@@ -40,7 +40,6 @@ type Node struct {
 	clocks   clocks
 	stamps   stamper
 	sessions sessions
-	patience atomic.Pointer[patience]
 
 	// opened is closed when all parts stand: what peers and clients send before waits, or is dropped.
 	opened chan struct{}
@@ -211,7 +210,6 @@ func (n *Node) connect(conn net.PacketConn, log *wal.WAL, recovered wal.Recovere
 		return errors.Join(fmt.Errorf("starting the replica: %w", err), log.Close())
 	}
 	n.wal = log
-	n.renewPatience()
 	running.Store(n.replica)
 	return nil
 }

@@ -46,8 +46,8 @@ func TestRelayedRefusals(t *testing.T) {
 // has rows of it.
 func TestRelayBroke(t *testing.T) {
 	n := openUnit(t)
-	over, cancel := context.WithCancelCause(t.Context())
-	cancel(errCancelled)
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
 	for _, test := range []struct {
 		name            string
 		ctx             context.Context

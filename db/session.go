@@ -47,13 +47,10 @@ type session struct {
 
 	mu      sync.Mutex // guards the two fields below
 	running uint64     // id of the request that runs, or zero
-	cancel  context.CancelCauseFunc
+	cancel  context.CancelFunc
 
 	relay atomic.Pointer[relay] // to the leader, or nil; replaced by the goroutine that runs the request
 }
-
-// errCancelled is the cause of a request's end when its client asked for it.
-var errCancelled = errors.New("cancelled by the client")
 
 // serveSession is the transport's OnSession.
 func (n *Node) serveSession(ctx context.Context, in *transport.Session) {
@@ -248,16 +245,17 @@ func (s *session) begin(ctx context.Context, id uint64, timeoutMs uint32, serve 
 	if s.running != 0 {
 		return nil, protocolError("request %d arrived while request %d runs: a session runs one at a time", id, s.running)
 	}
-	release := context.CancelFunc(func() {})
+	// A request is cancelled without a cause when its client asks for it: every other end of its context has one.
+	var cancel context.CancelFunc
 	if timeoutMs > 0 {
-		ctx, release = context.WithTimeout(ctx, time.Duration(timeoutMs)*time.Millisecond)
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(timeoutMs)*time.Millisecond)
+	} else {
+		ctx, cancel = context.WithCancel(ctx)
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
 	s.running, s.cancel = id, cancel
 	return func() {
 		last := serve(ctx)
-		cancel(nil)
-		release()
+		cancel()
 		s.mu.Lock()
 		s.running, s.cancel = 0, nil // before the answer: the client may send its next request at once
 		s.mu.Unlock()
@@ -269,7 +267,7 @@ func (s *session) cancelRequest(id uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.running == id && s.cancel != nil {
-		s.cancel(errCancelled)
+		s.cancel()
 	}
 }
 

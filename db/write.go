@@ -41,13 +41,9 @@ func (n *Node) propose(ctx context.Context, term raft.Term, c *commandpb.Command
 	if err != nil {
 		return nil, tooLarge("%v", err)
 	}
-	n.renewPatience()
-	waiting, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	defer context.AfterFunc(n.patience.Load(), func() { stop(errNoQuorum) })()
-	applied, err := n.replica.Propose(waiting, term, data)
+	applied, err := n.replica.Propose(ctx, term, data)
 	if err != nil {
-		return nil, n.proposalError(waiting, err)
+		return nil, n.proposalError(ctx, err)
 	}
 	result, ok := applied.Result.(*engine.Result)
 	if !ok {

@@ -1,6 +1,8 @@
 package replica_test
 
 import (
+	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -64,6 +66,40 @@ func TestTickEndsTheWaitForABatch(t *testing.T) {
 		resume()
 		if got := len(c.converged()); got != 4 {
 			t.Errorf("%d commands are applied, want 4", got)
+		}
+	})
+}
+
+// Giving up ends every wait: of what is in the log the outcome is unknown, of what waits for its batch it is certain that
+// nothing was proposed, also when the batch before it is committed later.
+func TestGiveUpEndsEveryWait(t *testing.T) {
+	testCluster(t, 3, func(t *testing.T, c *cluster) {
+		leader := c.leader()
+		c.propose(leader, "first")
+		synctest.Wait()
+		for _, m := range c.members {
+			m.disk.stall()
+		}
+		lost := errors.New("nobody is there")
+		var errs [2]error
+		var proposers sync.WaitGroup
+		for i := range errs {
+			proposers.Go(func() { _, errs[i] = leader.Propose(t.Context(), 0, []byte(command(i))) })
+			synctest.Wait()
+		}
+		leader.GiveUp(lost)
+		proposers.Wait()
+		if !errors.Is(errs[0], replica.ErrOutcomeUnknown) || !errors.Is(errs[0], lost) {
+			t.Errorf("what is in the log: %v", errs[0])
+		}
+		if errors.Is(errs[1], replica.ErrOutcomeUnknown) || !errors.Is(errs[1], lost) {
+			t.Errorf("what waits for its batch: %v", errs[1])
+		}
+		for _, m := range c.members {
+			m.disk.resume()
+		}
+		if got := c.converged(); !slices.Equal(got, []string{"first", command(0)}) {
+			t.Errorf("applied are %q, want what was in the log", got)
 		}
 	})
 }

@@ -104,6 +104,20 @@ func (r *Replica) call(ctx context.Context, c *call) (Applied, error) {
 	}
 }
 
+// GiveUp ends the wait of all proposals and changes of membership that were made before the call and are not applied,
+// because of why. Their errors wrap it: with ErrOutcomeUnknown, or alone if nothing was proposed.
+func (r *Replica) GiveUp(why error) {
+	// With the baton nothing is on its way from the inbox to the waiters.
+	r.baton.Lock()
+	defer r.baton.Unlock()
+	for _, p := range r.inbox.takeProposals(nil) {
+		if p.take() {
+			p.Done(Applied{}, notProposed(why))
+		}
+	}
+	r.waiters.GiveUp(why)
+}
+
 func notProposed(err error) error { return fmt.Errorf("nothing was proposed: %w", err) }
 
 // recycle takes back a call that nobody else points to.

@@ -135,6 +135,18 @@ func (w *Waiters) Close(why error) {
 	}
 }
 
+// GiveUp answers all that wait now with ErrOutcomeUnknown and why: their entries may or may not be applied later.
+func (w *Waiters) GiveUp(why error) {
+	w.mu.Lock()
+	rest := slices.Clone(w.queue[w.head:])
+	clear(w.queue)
+	w.queue, w.head = w.queue[:0], 0
+	w.mu.Unlock()
+	for _, x := range rest {
+		x.proposal.Done(Applied{}, fmt.Errorf("%w: %w", ErrOutcomeUnknown, why))
+	}
+}
+
 // Len returns how many proposals wait.
 func (w *Waiters) Len() int {
 	w.mu.Lock()

@@ -86,6 +86,23 @@ func TestClosedWaitersAnswerAtOnce(t *testing.T) {
 	}
 }
 
+// Who is given up learns that the outcome is unknown and why; who comes later waits as before.
+func TestWaitersAreGivenUp(t *testing.T) {
+	var w Waiters
+	why := errors.New("nobody is there")
+	var early, late []error
+	w.add(raft.EntryID{Term: 1, Index: 1}, []*Proposal{{Done: func(_ Applied, err error) { early = append(early, err) }}})
+	w.GiveUp(why)
+	w.add(raft.EntryID{Term: 1, Index: 2}, []*Proposal{{Done: func(_ Applied, err error) { late = append(late, err) }}})
+	w.resolve([]raft.Entry{{ID: raft.EntryID{Term: 1, Index: 1}}, {ID: raft.EntryID{Term: 1, Index: 2}}}, make([]raft.Result, 2))
+	if len(early) != 1 || !errors.Is(early[0], ErrOutcomeUnknown) || !errors.Is(early[0], why) {
+		t.Errorf("who was given up heard %v", early)
+	}
+	if len(late) != 1 || late[0] != nil {
+		t.Errorf("who came later heard %v", late)
+	}
+}
+
 // The queue does not grow with the number of proposals that have passed through it.
 func TestWaitersReuseTheirRoom(t *testing.T) {
 	var w Waiters
