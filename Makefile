@@ -56,7 +56,8 @@ compare: ## Measure proposals a second beside etcd's core, in turns (a module of
 	@cd testcluster/etcdbench && $(GO) vet . && $(GO) test . && $(GO) run .
 
 soak: ## Drills on whole clusters: pauses, stalled, full and broken disks, load, replacement (five minutes)
-	@$(GO) test -tags soak -timeout 1800s -count=1 -v -run TestDrill ./testcluster | grep -E '^ *(drill=|--- FAIL|FAIL|ok|panic)|_test.go:.*(became|later|after|reported)|role changed'
+	@$(GO) test -tags soak -timeout 1800s -count=1 -v -run TestDrill ./testcluster | \
+		awk '/^ *(drill=|--- FAIL|FAIL|ok|panic)|_test.go:.*(became|later|after)|^        time=.*role changed/; /^ *(--- )?FAIL/ {failed=1} END {exit failed}'
 
 garbage: ## Throw a minute of garbage at a cluster
 	@RSQLD_GARBAGE=60s $(GO) test -timeout 300s -count=1 -v -run TestGarbage ./testcluster | grep -E 'garbage:|^(---|FAIL|ok)'

@@ -143,7 +143,8 @@ func (n *Node) stamp() (int64, *Error) {
 
 // clockText says what a wrong clock means and what to do.
 func (n *Node) clockText(lead time.Duration) string {
-	return fmt.Sprintf("the clock of node %d is %v ahead of the voters' median (limit %v): it takes no writes and does not lead; set its clock right (NTP), and it goes on by itself",
+	return fmt.Sprintf("the clock of node %d is %v ahead of the voters' median (limit %v): it takes no writes and does not "+
+		"lead; set its clock right (NTP), and it goes on by itself",
 		n.self.Node, lead.Round(time.Millisecond), n.config.MaxClockAhead)
 }
 

@@ -42,7 +42,8 @@ func (n *Node) Status() Status {
 	_, ahead := n.clocks.state()
 	return Status{
 		Cluster: n.cluster, Node: n.self.Node, Name: n.self.Name, Address: n.address, Raft: n.replica.Status(),
-		Unfit: cmp.Or(n.replica.ApplyErr(), n.replica.RoomErr()), ClockAhead: ahead, DBBytes: n.engine.Size(), LogBytes: n.wal.Size(), Settings: n.engine.Settings(),
+		Unfit: cmp.Or(n.replica.ApplyErr(), n.replica.RoomErr()), ClockAhead: ahead,
+		DBBytes: n.engine.Size(), LogBytes: n.wal.Size(), Settings: n.engine.Settings(),
 	}
 }
 

@@ -49,7 +49,8 @@ func TestDrillPausedNode(t *testing.T) {
 		if got := termOf(t, paused); got != after {
 			t.Errorf("the %s that was paused is in term %d, the others in %d", role, got, after)
 		}
-		report("paused_%s pause=%v term_before=%d term_during=%d term_after=%d acked_meanwhile=%d", role, pause, before, term, after, during)
+		report("paused_%s pause=%v term_before=%d term_during=%d term_after=%d acked_meanwhile=%d",
+			role, pause, before, term, after, during)
 	}
 	w.finish()
 	settle(t, nodes...)

@@ -29,8 +29,8 @@ func TestDrillBenchWithoutElection(t *testing.T) {
 // bench runs `rsqld bench` and returns its closing line.
 func bench(t *testing.T, founder, leader *process, clients string, duration time.Duration) string {
 	t.Helper()
-	command := []string{"bench", leader.address, "--cred", adminOf(founder), "--workload", "write", "--clients", clients, "--duration", duration.String()}
-	out, code := rsqldWithin(t, duration+patience, "", command...)
+	out, code := rsqldWithin(t, duration+patience, "", "bench", leader.address, "--cred", adminOf(founder),
+		"--workload", "write", "--clients", clients, "--duration", duration.String())
 	out = strings.TrimSpace(out)
 	if code != 0 {
 		t.Fatalf("bench exits with %d\n%s", code, out)
@@ -59,7 +59,8 @@ func TestDrillBesideLargeFile(t *testing.T) {
 		t.Errorf("term %d became %d beside a large file", before, after)
 	}
 	w.finish()
-	report("beside_large_file elections=%d seconds=%.0f files=%d bytes_each=%d acked=%d", after-before, took.Seconds(), files, size, w.acked.Load()-acked)
+	report("beside_large_file elections=%d seconds=%.0f files=%d bytes_each=%d acked=%d",
+		after-before, took.Seconds(), files, size, w.acked.Load()-acked)
 }
 
 // writeLarge writes a file without a pause, syncs it and removes it.

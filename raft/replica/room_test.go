@@ -79,7 +79,8 @@ func TestOnlyVoterWithoutRoomKeepsAnswering(t *testing.T) {
 				if _, err := m.ReadIndex(within(t, time.Second)); err != nil {
 					t.Errorf("reading on the leader without room: %v", err)
 				}
-				if _, err := m.Propose(within(t, time.Minute), term, []byte("a")); !errors.Is(err, replica.ErrNoRoom) && !errors.Is(err, raft.ErrTransferring) {
+				_, err := m.Propose(within(t, time.Minute), term, []byte("a"))
+				if !errors.Is(err, replica.ErrNoRoom) && !errors.Is(err, raft.ErrTransferring) {
 					t.Errorf("got %v, want ErrNoRoom", err)
 				}
 			}

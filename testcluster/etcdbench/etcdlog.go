@@ -113,7 +113,8 @@ func (n *etcdNode) convert(m *raftpb.Message) *raft.Write {
 		if len(entry.GetData()) == 0 {
 			kind = raft.EntryNoop
 		}
-		w.Entries[i] = raft.Entry{ID: raft.EntryID{Term: raft.Term(entry.GetTerm()), Index: raft.Index(entry.GetIndex())}, Kind: kind, Data: entry.GetData()}
+		id := raft.EntryID{Term: raft.Term(entry.GetTerm()), Index: raft.Index(entry.GetIndex())}
+		w.Entries[i] = raft.Entry{ID: id, Kind: kind, Data: entry.GetData()}
 	}
 	if len(w.Entries) > 0 {
 		if first := w.Entries[0].ID.Index; uint64(first) <= n.last {
