@@ -1,6 +1,7 @@
 package replica_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -37,5 +38,43 @@ func TestUnfitLeaderHandsOver(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.propose(c.leader(m.id), "d")
+	})
+}
+
+// Where only an unfit node holds all that is committed, it wins the election that nobody else can win, and hands over.
+func TestUnfitNodeLeadsAsLastResort(t *testing.T) {
+	testCluster(t, 3, func(t *testing.T, c *cluster) {
+		m := c.leader()
+		c.propose(m, "a")
+		others := c.others(m)
+		unfit, behind := others[0], others[1]
+		unfit.SetFit(false)
+		c.eventually("it is unfit", func() bool { return !unfit.Status().Fit })
+		c.network.isolate(behind.id)
+		c.propose(m, "b")
+		c.stop(m)
+		c.network.isolate()
+		next := c.leader(behind.id)
+		c.propose(next, "c")
+		c.eventually("the unfit node follows", func() bool { return unfit.Status().Role == raft.Follower && !unfit.Status().Fit })
+		if got := c.converged(); !slices.Equal(got, []string{"a", "b", "c"}) {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
+// An unfit leader tries one voter after the other until one takes over.
+func TestUnfitLeaderTriesEveryVoter(t *testing.T) {
+	testCluster(t, 5, func(t *testing.T, c *cluster) {
+		m := c.leader()
+		c.propose(m, "a")
+		others := c.others(m)
+		for _, other := range others[:3] {
+			other.SetFit(false)
+			c.eventually("it is unfit", func() bool { return !other.Status().Fit })
+		}
+		m.SetFit(false)
+		c.eventually("the one that is fit leads", func() bool { return others[3].Status().Role == raft.Leader })
+		c.propose(c.leader(), "b")
 	})
 }

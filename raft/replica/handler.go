@@ -70,15 +70,14 @@ type Handler struct {
 	// any more.
 	err error
 
-	marker   marker
-	stall    stall
-	removal  removal
-	room     room
-	applying applying
-	// barred says that the layers above find this node unfit to lead; unfit is the sum that the core was told.
-	barred, unfit bool
-	reads         reads
-	transfers     []*Transfer
+	marker     marker
+	stall      stall
+	removal    removal
+	room       room
+	applying   applying
+	reluctance reluctance
+	reads      reads
+	transfers  []*Transfer
 	// transferEnded says that the core has ended an attempt, with or without success.
 	transferEnded bool
 
@@ -131,7 +130,7 @@ func (h *Handler) Tick() {
 	h.mark(now)
 	h.watchDisk(now)
 	h.watchApplier(now)
-	h.watchRoom(now)
+	h.watchReluctance(now)
 	h.watchRemoval(now)
 }
 
