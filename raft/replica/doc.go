@@ -53,8 +53,9 @@
 // again after 100 ms, then twice as long each time, up to 5 s, from where Machine.Base says (ApplyErr). A leader whose
 // disk completes no write for 1.5 s (or 5 T) hands over to a voter whose disk does, if there is one. A disk without room
 // stops nothing: a leader takes no proposals from when the log cannot make its next segment (RoomErr) and hands over if it
-// can, as one does that the layers above find unfit (SetFit); such a node leads only where nobody else can. What the log has to take all the same waits, as on a disk that stands still, until there is room. A full inbox drops
-// messages, as a network may; a full queue of proposals answers raft.ErrBusy.
+// can, as one does that the layers above find unfit (SetFit); such a node leads only where nobody else can. What the log
+// has to take all the same waits, as on a disk that stands still, until there is room. A full inbox drops messages, as a
+// network may; a full queue of proposals answers raft.ErrBusy.
 //
 // # What it does not do
 //
