@@ -67,7 +67,11 @@ func (w *WAL) find(names []string) (found []*segment, err error) {
 			return found, fmt.Errorf("opening %s: %w", name, err)
 		}
 		found = append(found, s)
-		switch err := s.load(); {
+		err := s.load()
+		if w.anyNode && s.node != 0 {
+			w.options.Cluster, w.options.Node, w.anyNode = s.cluster, s.node, false
+		}
+		switch {
 		case errors.Is(err, errHeader):
 			s.header, s.damage = header{sequence: sequence}, err
 		case err != nil && !errors.Is(err, errLength):

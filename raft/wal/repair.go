@@ -111,7 +111,7 @@ func (v *survey) refuse(self raft.ID, machine raft.Base, lost raft.EntryID) erro
 			newest = c
 		}
 	}
-	if c := newest.Configuration; len(c.Voters) == 1 && c.Voters[0] == self && !c.Joint() {
+	if onlyVoter(newest.Configuration, self) {
 		return fmt.Errorf("%w: %w, and this node is the only voter: no other has them", raft.ErrLost, v.damage)
 	}
 	return nil

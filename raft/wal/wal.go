@@ -23,6 +23,8 @@ const maxIdleBuffer = 4 << 20
 // while a record is written or read.
 type WAL struct {
 	options Options
+	// anyNode lets the first segment found say whose log it is, for Inspect.
+	anyNode bool
 
 	// The appender's. active is the newest segment, also the last of index.segments; its end moves.
 	active *segment

@@ -61,7 +61,7 @@ func commands() []command {
 		clusterCommand("promote", "ID", 1, "make a learner a voter"),
 		clusterCommand("remove", "ID", 1, "remove a member for good"),
 		clusterCommand("transfer", "[ID]", 1, "hand leadership over"),
-		tokenCommand(), healthCommand(), versionCommand(), helpCommand(),
+		tokenCommand(), healthCommand(), inspectCommand(), versionCommand(), helpCommand(),
 	}
 }
 
