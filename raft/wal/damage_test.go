@@ -306,3 +306,106 @@ func TestStoredSegment(t *testing.T) {
 	}
 	closeLog(t, w)
 }
+
+// TestLostPage proves: the newest records are not lost silently with a page that takes their marker too, and a whole log
+// whose markers are in two pages has no torn end.
+func TestLostPage(t *testing.T) {
+	files := newDisk(1)
+	w := create(t, files)
+	for vote := raft.ID(1); vote <= 9; vote++ {
+		mustAppend(t, w, &raft.Write{HardState: raft.HardState{Term: 1, Vote: vote}})
+	}
+	if err := w.Mark(); err != nil {
+		t.Fatal(err)
+	}
+	closeLog(t, w)
+	w, r := open(t, files.settled())
+	if r.TornBytes != 0 {
+		t.Errorf("%d bytes are torn", r.TornBytes)
+	}
+	closeLog(t, w)
+	clear(files.live[files.segments()[0]].live[4096:8192])
+	if _, r, err := wal.Open(options(files)); !errors.As(err, new(*wal.CorruptionError)) {
+		t.Fatalf("recovered %+v, %v", r.HardState, err)
+	}
+	if _, err := wal.Repair(options(files), machineAt(0, 0, 1, 2, 3)); err != nil {
+		t.Fatal(err)
+	}
+	if _, r := openOnce(t, files); r.HardState != (raft.HardState{Term: 1, Vote: 9}) {
+		t.Errorf("recovered %+v", r.HardState)
+	}
+}
+
+// TestLostNewestSegment proves: a log whose newest segments are gone is not taken for a shorter log.
+func TestLostNewestSegment(t *testing.T) {
+	files := newDisk(1)
+	w := create(t, files)
+	if err := appendMany(w, 1, 100, 300); err != nil {
+		t.Fatal(err)
+	}
+	closeLog(t, w)
+	for names := files.segments(); len(names) > 1; names = files.segments() {
+		delete(files.live, names[len(names)-1])
+		_, r, err := wal.Open(options(files))
+		if !errors.As(err, new(*wal.CorruptionError)) {
+			t.Fatalf("without %s the log goes to %v, %v", names[len(names)-1], r.Log.Last, err)
+		}
+		if _, err := wal.Repair(options(files), machineAt(1, 1, 1, 2, 3)); !errors.Is(err, raft.ErrLost) {
+			t.Errorf("without %s Repair says %v", names[len(names)-1], err)
+		}
+	}
+}
+
+// FuzzRepair proves: no bytes behind a whole record, or in the place of one, make Inspect, Repair or AcceptLoss panic or
+// hang; Inspect sees damage where Open does; and a log that was repaired opens.
+func FuzzRepair(f *testing.F) {
+	files, segment := nineEntries(f)
+	whole := files.live[segment].live
+	second := len(whole) - 4096
+	f.Add(4096, []byte{})
+	f.Add(4400, []byte{1, 2, 3})
+	f.Add(72, []byte{1})
+	f.Add(4096+200, make([]byte, 3000))
+	f.Add(second, make([]byte, 88))
+	f.Add(second+24, bytes.Repeat([]byte{0xff}, 8))
+	f.Add(4096+150, bytes.Clone(whole[4096:4400]))
+	f.Fuzz(func(t *testing.T, at int, b []byte) {
+		content := slices.Clone(whole)
+		if at < 0 || at > len(content) {
+			return
+		}
+		copy(content[at:], b)
+		repairAny(t, segment, slices.Clone(content))
+		repairAny(t, filepath.Join("/wal", wal.Reseal(content)), content)
+	})
+}
+
+func repairAny(t *testing.T, name string, content []byte) {
+	t.Helper()
+	files := newDisk(1)
+	files.live[name] = &inode{live: content, dirty: map[int]bool{}}
+	i, errInspect := wal.Inspect(files, "/wal")
+	w, _, err := wal.Open(options(files))
+	if err == nil {
+		closeLog(t, w)
+		if errInspect != nil || i.Damage != nil {
+			t.Fatalf("Open finds a whole log, and Inspect %v, %v", i.Damage, errInspect)
+		}
+		return
+	}
+	if damaged := errors.As(err, new(*wal.CorruptionError)); errInspect == nil && damaged != (i.Damage != nil) {
+		t.Fatalf("Open says %v, and Inspect %v", err, i.Damage)
+	}
+	for _, repair := range []func(wal.Options, raft.Base) (wal.Repaired, error){wal.Repair, wal.AcceptLoss} {
+		if _, err := repair(options(files), machineAt(4, 3, 1, 2, 3)); err != nil {
+			continue
+		}
+		w, _, err := wal.Open(options(files))
+		if err != nil {
+			t.Fatalf("a repaired log says %v", err)
+		}
+		all(t, w)
+		closeLog(t, w)
+		return
+	}
+}

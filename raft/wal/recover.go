@@ -305,9 +305,9 @@ func (w *WAL) judge(s *segment, b []byte, from int64, later []*segment) (torn in
 	if s.recycled {
 		end = from + tornLength(b[from:], s.seed, w.tip.number+1)
 	}
-	if r, ok := secondMarker(w.buffer[len(b):], s.seed); ok {
+	if r, ok := secondMarker(w.buffer[len(b):], s.seed); ok && r.number > w.tip.number {
 		switch {
-		case r.number > w.tip.number+1:
+		case !w.follows(&r):
 			return 0, &CorruptionError{Segment: s.name, Offset: s.end, First: w.index.last.Index + 1, Last: r.before.Index}
 		case r.flags&flagSealed != 0:
 			return 0, &CorruptionError{Segment: s.name, Offset: s.end, First: w.index.last.Index + 1, Err: missing(s.sequence + 1)}

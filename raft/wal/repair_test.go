@@ -221,7 +221,7 @@ func (d *disk) contents() (all []string) {
 }
 
 // nineEntries is a log whose records hold one entry each, and its only segment.
-func nineEntries(t *testing.T) (files *disk, segment string) {
+func nineEntries(t testing.TB) (files *disk, segment string) {
 	t.Helper()
 	files = newDisk(1)
 	w := create(t, files)
