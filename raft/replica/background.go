@@ -84,6 +84,7 @@ func (a *applierLoop) report(err error) {
 		arrived.applying = append(arrived.applying, err)
 		return nil
 	})
+	a.inbox.signal()
 }
 
 // loader reads entries for peers that lag, so that the loop does not wait for the disk. The queue holds one request a
@@ -127,6 +128,7 @@ func (l *loader) run(stopping <-chan struct{}) {
 				arrived.loaded = append(arrived.loaded, loaded{load, entries, err})
 				return nil
 			})
+			l.inbox.signal()
 		}
 	}
 }

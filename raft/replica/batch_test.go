@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/rsqld/rsqld/raft/replica"
 )
@@ -101,5 +102,33 @@ func TestGiveUpEndsEveryWait(t *testing.T) {
 		if got := c.converged(); !slices.Equal(got, []string{"first", command(0)}) {
 			t.Errorf("applied are %q, want what was in the log", got)
 		}
+	})
+}
+
+// What arrives while the loop is away in a write is acted upon at once, by whoever brings it: a read of a follower takes
+// no time although the leader's loop waits for its disk.
+func TestArrivalsDoNotWaitForTheLoop(t *testing.T) {
+	testCluster(t, 3, func(t *testing.T, c *cluster) {
+		leader := c.leader()
+		for i := range 20 { // enough for the loop to write by itself
+			c.propose(leader, command(i))
+		}
+		leader.disk.stall()
+		var proposer sync.WaitGroup
+		proposer.Go(func() {
+			if _, err := leader.Propose(t.Context(), 0, []byte("last")); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		begun := time.Now()
+		if _, err := c.others(leader)[0].ReadIndex(within(c, time.Second)); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(begun); took > 0 {
+			t.Errorf("the read took %v", took)
+		}
+		leader.disk.resume()
+		proposer.Wait()
 	})
 }

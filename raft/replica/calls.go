@@ -75,15 +75,18 @@ func (r *Replica) leaveJoint(ctx context.Context, index raft.Index) error {
 }
 
 func (r *Replica) call(ctx context.Context, c *call) (Applied, error) {
-	err := ctx.Err()
+	err, held := ctx.Err(), false
 	if err != nil {
 		err = notProposed(err)
 	} else {
-		err = r.inbox.propose(&c.Proposal)
+		held, err = r.inbox.propose(&c.Proposal)
 	}
 	if err != nil {
 		r.recycle(c)
 		return Applied{}, err
+	}
+	if !held {
+		r.arrived()
 	}
 	select {
 	case o := <-c.outcome:
@@ -135,6 +138,7 @@ func (r *Replica) ReadIndex(ctx context.Context) (raft.Index, error) {
 	if err != nil {
 		return 0, err
 	}
+	r.inbox.signal() // and not r.arrived: who comes before the loop does shares the round
 	select {
 	case <-round.done:
 		return round.index, round.err
@@ -163,6 +167,7 @@ func (r *Replica) Transfer(ctx context.Context, to raft.ID) error {
 	if err != nil {
 		return err
 	}
+	r.arrived()
 	select {
 	case err := <-done:
 		return err
@@ -171,9 +176,12 @@ func (r *Replica) Transfer(ctx context.Context, to raft.ID) error {
 	}
 }
 
-// Step takes a message from a peer. It never waits: a full inbox drops the message and counts it. The entries of the
-// message are the replica's from now on.
-func (r *Replica) Step(m raft.Message) { r.inbox.message(m) }
+// Step takes a message from a peer. It never waits: a full inbox drops the message and counts it. It may call
+// Transport.Send before it returns. The entries of the message are the replica's from now on.
+func (r *Replica) Step(m raft.Message) {
+	r.inbox.message(m)
+	r.arrived()
+}
 
 // Unreachable says that the transport lost the peer, so that nothing more is sent ahead until it answers.
 func (r *Replica) Unreachable(id raft.ID) {
@@ -182,6 +190,7 @@ func (r *Replica) Unreachable(id raft.ID) {
 		a.unreachable = append(a.unreachable, id)
 		return nil
 	})
+	r.arrived()
 }
 
 // Status returns the newest published state, at most one tick old, with the applied index of this moment. It takes no

@@ -13,13 +13,18 @@
 //	goroutine  owns                                    hands over to
 //	loop       the handler, while it holds the baton   WAL, applier, loader, transport
 //	tick       the same, once in T/15                  the same
-//	WAL        the log's Append                        loop: the newest durable Seq
+//	callers    the same, if it is free                 the same; loop: a lone write
+//	WAL        the log's Append; the same, if free     the same
 //	applier    the state machine's calls               waiters: results; loop: failures
 //	loader     nothing; reads old entries for a peer   loop: the entries
 //
 // Everything that arrives goes into the inbox, under a lock that is held for nanoseconds. A turn takes all of it, hands
 // it to the handler, then at most one tick (the ticker holds no more: a process that was paused makes one good), and
-// calls Process.
+// calls Process. Whoever brings a message, a proposal or a durable write takes the turn itself if it finds the baton
+// free: to wake the loop costs more than a turn. If it does not, the loop takes the turn after the present one.
+//
+// The baton is a mutex around the handler. It is never held across I/O, so that heartbeats and ticks wait for no
+// disk, no state machine and no peer.
 //
 // # Batches
 //
@@ -29,16 +34,14 @@
 // time each. A tick takes them in any case: a disk or a peer that stalls delays a proposal by one tick and no more.
 // There is no timer and no setting.
 //
-// The baton is a mutex around the handler. It is never held across I/O, so that heartbeats and ticks wait for no
-// disk, no state machine and no peer.
-//
 // # Who writes the log
 //
 // A lone write is done by the loop itself, between two turns and without the baton: handing it to another goroutine and
-// back costs a third of the throughput of a single proposer. If the disk takes longer than a tick, the tick goroutine
-// takes the turns until the loop is back. Under load writes go to the WAL goroutine, which makes one record of
-// all that wait, so that the loop prepares the next batch during the sync of this one. Nothing is ever written for a
-// commit index alone. About 50 ms after the newest record the log receives its idle marker (wal.Mark).
+// back costs a third of the throughput of a single proposer. Meanwhile others take the turns; if the
+// disk takes longer than a tick, the tick goroutine takes those that the loop is woken for. Under load writes go to the
+// WAL goroutine, which makes one record of all that wait, so that the next batch is prepared during the sync of this one.
+// Nothing is ever written for a commit index alone. About 50 ms after the newest record the log receives its idle marker
+// (wal.Mark).
 //
 // # What a proposer is told
 //

@@ -97,18 +97,14 @@ func (b *inbox) hold(held bool) {
 	}
 }
 
-// put runs add, unless the inbox is closed, and wakes the loop if add took something.
+// put runs add, unless the inbox is closed. Whoever calls it sees to it that a turn follows.
 func (b *inbox) put(add func(*arrivals) error) error {
 	b.mu.Lock()
-	err := b.closed
-	if err == nil {
-		err = add(&b.arrived)
+	defer b.mu.Unlock()
+	if b.closed != nil {
+		return b.closed
 	}
-	b.mu.Unlock()
-	if err == nil {
-		b.signal()
-	}
-	return err
+	return add(&b.arrived)
 }
 
 func (b *inbox) signal() {
@@ -118,7 +114,7 @@ func (b *inbox) signal() {
 	}
 }
 
-// message drops what does not fit.
+// message takes a message, or drops it if it does not fit. Whoever calls it sees to it that a turn follows.
 func (b *inbox) message(m raft.Message) {
 	size := entryBytes(m)
 	b.mu.Lock()
@@ -133,7 +129,6 @@ func (b *inbox) message(m raft.Message) {
 		a.messageBytes += size
 	}
 	b.mu.Unlock()
-	b.signal()
 }
 
 // entryBytes is the size of the entries that a message carries. What is small does not count.
@@ -147,10 +142,11 @@ func entryBytes(m raft.Message) int {
 	return size
 }
 
-// propose refuses what does not fit.
-func (b *inbox) propose(p *Proposal) error {
+// propose refuses what does not fit. Unless the proposal is held, whoever calls it sees to it that a turn follows.
+func (b *inbox) propose(p *Proposal) (held bool, err error) {
 	b.mu.Lock()
-	err := b.closed
+	defer b.mu.Unlock()
+	err = b.closed
 	switch {
 	case err != nil:
 	case len(b.proposals) >= b.limits.MaxProposals,
@@ -160,12 +156,7 @@ func (b *inbox) propose(p *Proposal) error {
 		b.proposals = append(b.proposals, p)
 		b.proposalBytes += len(p.Data)
 	}
-	held := b.held
-	b.mu.Unlock()
-	if err == nil && !held {
-		b.signal()
-	}
-	return err
+	return b.held, err
 }
 
 // read returns the round to wait for. It was not asked before this call.

@@ -41,13 +41,13 @@ func TestInboxRefusesProposals(t *testing.T) {
 		size int
 		err  error
 	}{{1000, nil}, {1, raft.ErrBusy}} {
-		if err := b.propose(&Proposal{Data: make([]byte, want.size)}); !errors.Is(err, want.err) {
+		if _, err := b.propose(&Proposal{Data: make([]byte, want.size)}); !errors.Is(err, want.err) {
 			t.Errorf("proposal %d of %d bytes: got %v, want %v", i, want.size, err, want.err)
 		}
 	}
 	taken := b.takeProposals(nil)
 	for i := range 4 {
-		if err := b.propose(&Proposal{}); (i == 3) != errors.Is(err, raft.ErrBusy) {
+		if _, err := b.propose(&Proposal{}); (i == 3) != errors.Is(err, raft.ErrBusy) {
 			t.Errorf("proposal %d: got %v", i, err)
 		}
 	}

@@ -14,7 +14,8 @@ import (
 type Replica struct {
 	cfg Config
 
-	// baton is held by the goroutine that is in handler, scratch or batch. It is never held across I/O: Process only queues.
+	// baton is held by the goroutine that is in handler, scratch or batch. It is never held across I/O: Process only
+	// queues.
 	baton   sync.Mutex
 	handler *Handler
 	scratch arrivals
@@ -135,7 +136,9 @@ func (r *Replica) start() {
 	r.workers.Go(func() { r.loader.run(r.stopping) })
 	r.workers.Go(func() {
 		r.loops.Wait()
-		// Both loops are gone: the handler is nobody's.
+		// Both loops are gone. A turn that a late message causes finds a handler that does nothing.
+		r.baton.Lock()
+		defer r.baton.Unlock()
 		r.handler.Close(r.Err())
 	})
 	r.inbox.signal()
@@ -161,7 +164,7 @@ func (r *Replica) loop() {
 }
 
 // tick takes a turn with a tick at every period, whatever the loop does. While the loop is away in a write that takes
-// longer than a period, the turns of the loop are taken here too: a stalled disk delays a message by one tick at most.
+// longer than a period, the turns that it is woken for are taken here too: a stalled disk delays them by one tick at most.
 func (r *Replica) tick() {
 	defer r.loops.Done()
 	ticks, stop := r.cfg.Clock.Ticker(r.cfg.tick())
@@ -195,15 +198,36 @@ func (r *Replica) writeLog() {
 		for !r.stopped() && r.writer.claim() {
 			seq, err := r.writer.flush()
 			r.inbox.done(seq, err)
-			r.inbox.signal()
+			r.arrived()
 		}
 	}
 }
 
-// turn hands everything that arrived to the handler, then the tick if there is one, and lets it act.
+// arrived follows whatever was put into the inbox. The goroutine that brought it takes the turn itself if nobody has the
+// baton: to wake the loop for it costs more than the turn. Only the write that may come of it is for others.
+func (r *Replica) arrived() {
+	if !r.baton.TryLock() {
+		r.inbox.signal()
+		return
+	}
+	r.act(false)
+	r.baton.Unlock()
+	if r.writer.wantsLoop() {
+		r.inbox.signal()
+	} else {
+		r.writer.kick()
+	}
+}
+
+// turn is a turn of the loop or, with a tick, of the tick goroutine.
 func (r *Replica) turn(tick bool) {
 	r.baton.Lock()
 	defer r.baton.Unlock()
+	r.act(tick)
+}
+
+// act hands everything that arrived to the handler, then the tick if there is one, and lets it act. It needs the baton.
+func (r *Replica) act(tick bool) {
 	r.scratch.reset()
 	r.inbox.take(&r.scratch)
 	h := r.handler

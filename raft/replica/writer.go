@@ -70,12 +70,19 @@ func (w *writer) claim() bool {
 func (w *writer) claimLone() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !lone(w.queue) || w.streak < loneStreak || !w.take() {
-		return false
-	}
-	w.inline = true
-	return true
+	w.inline = w.forLoop() && w.take()
+	return w.inline
 }
+
+// wantsLoop reports whether the loop, if it were here, would write what waits.
+func (w *writer) wantsLoop() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.claimed && w.forLoop()
+}
+
+// forLoop needs w.mu.
+func (w *writer) forLoop() bool { return lone(w.queue) && w.streak >= loneStreak }
 
 func (w *writer) take() bool {
 	if !w.due() {
