@@ -64,23 +64,17 @@ func (r *runner) live(ctx context.Context, m *sim.Mutant, dir string) (v verdict
 	return v, nil
 }
 
-// advance runs seeds in one process and returns the next one to be run: the one after the last, or, if a seed has ended
-// the process by a panic, the one after that. A process that dies without a word is run again with fewer seeds.
+// advance runs seeds in one process and returns the next one to be run. A process that dies without a word is run again
+// with fewer seeds, down to the one that it dies of.
 func (v *verdict) advance(ctx context.Context, r *runner, binary string, from, count int) (next int, err error) {
 	said, err := r.process(ctx, binary, from, count)
 	switch {
 	case ctx.Err() != nil:
 		return 0, context.Cause(ctx)
 	case said.violated != 0:
-		v.seed, v.invariant, v.ran = said.violated, said.invariant, v.ran+said.violated-from
-		return from + count, nil
-	case said.panicked != 0:
-		v.panics++
-		v.ran += said.panicked - from
-		return said.panicked + 1, nil
-	case err == nil:
-		v.ran += count
-		return from + count, nil
+		v.seed, v.invariant, v.panics = said.violated, said.invariant, v.panics+said.panics
+	case said.complete:
+		v.ran, v.panics = v.ran+count-said.panics, v.panics+said.panics
 	case count > 1:
 		return v.advance(ctx, r, binary, from, count/2)
 	case errors.Is(err, context.DeadlineExceeded):
@@ -88,22 +82,27 @@ func (v *verdict) advance(ctx context.Context, r *runner, binary string, from, c
 	default:
 		v.panics++
 	}
-	return from + 1, nil
+	return from + count, nil
 }
 
-// sayings are what a process says first.
+// sayings are what a process says.
 type sayings struct {
-	// violated is the seed of a violation, panicked that of a panic; one of them at most is not zero.
-	violated, panicked int
-	invariant          string
+	// violated is the first seed of a violation, zero if there was none.
+	violated  int
+	invariant string
+	// panics counts seeds that ended in a panic of the code under test.
+	panics int
+	// complete says that all seeds ran.
+	complete bool
 }
 
-// process runs seeds up to the first one that is violated or panics.
+// process runs seeds up to the first violation, one after the other.
 func (r *runner) process(ctx context.Context, binary string, from, count int) (s sayings, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	command := exec.CommandContext(ctx, binary, "-test.run", "^TestSim$", "-test.timeout", "0",
-		"-seed", fmt.Sprint(from), "-seeds", fmt.Sprint(count))
+		"-seed", fmt.Sprint(from), "-seeds", fmt.Sprint(count), "-seconds", fmt.Sprint(r.seconds))
+	command.Env = append(os.Environ(), "GOMAXPROCS=1") // the simulator has a world at work on each processor
 	command.Dir = filepath.Join(r.root, "testcluster", "sim")
 	out, err := command.StdoutPipe()
 	if err != nil {
@@ -123,23 +122,23 @@ func (r *runner) process(ctx context.Context, binary string, from, count int) (s
 	return s, ctx.Err()
 }
 
-// read looks for a line "violation seed=… invariant=…". It reports whether there is one.
+// read takes the lines "violation seed=… invariant=…", "panic seed=…" and the closing "seeds=…". It reports whether there
+// is a violation, and does not read on then.
 func (s *sayings) read(from io.Reader) bool {
 	lines := bufio.NewScanner(from)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
-		_, line, _ := strings.Cut(" "+lines.Text(), " violation ")
-		var seed int
-		var invariant string
-		if n, _ := fmt.Sscanf(line, "seed=%d invariant=%s", &seed, &invariant); n < 2 {
-			continue
+		line := lines.Text()
+		switch {
+		case strings.HasPrefix(line, "violation "):
+			if n, _ := fmt.Sscanf(line, "violation seed=%d invariant=%s", &s.violated, &s.invariant); n == 2 {
+				return true
+			}
+		case strings.HasPrefix(line, "panic seed="):
+			s.panics++
+		case strings.HasPrefix(line, "seeds="):
+			s.complete = true
 		}
-		if invariant == "panic" {
-			s.panicked = seed
-		} else {
-			s.violated, s.invariant = seed, invariant
-		}
-		return true
 	}
 	return false
 }

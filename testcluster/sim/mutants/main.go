@@ -26,6 +26,7 @@ func main() {
 	flag.StringVar(&r.root, "root", ".", "the module's root")
 	flag.IntVar(&r.seeds, "seeds", 2000, "how many seeds a mutant may survive")
 	flag.IntVar(&r.workers, "workers", 2, "how many mutants are at work at a time")
+	flag.IntVar(&r.seconds, "seconds", 10, "the simulated time of the faults of each seed")
 	only := flag.String("run", "", "only mutants whose names match")
 	flag.Parse()
 	killed, all, err := r.run(*only)
@@ -40,8 +41,8 @@ func main() {
 }
 
 type runner struct {
-	root           string
-	seeds, workers int
+	root                    string
+	seeds, seconds, workers int
 }
 
 // run lets the mutants live, some at a time, so that one compiles while another runs. Their results are printed in the
