@@ -35,6 +35,8 @@ type Config struct {
 	MaxUncommittedBytes int
 	// MaxTailBytes bounds the durable and committed entries kept in memory. Older ones are asked for by Ready.Load.
 	MaxTailBytes int
+	// Snapshots says that the driver can bring snapshots to peers (Ready.Snapshot).
+	Snapshots bool
 	// MaxPendingReads bounds the reads that wait for a confirmation. Beyond it Read answers ErrBusy.
 	MaxPendingReads int
 }

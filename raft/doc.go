@@ -48,8 +48,8 @@
 //
 // # What it does not do
 //
-// It does not transfer snapshots. A peer that needs entries below the log's first one stays "stranded" in Status, with one
-// PeerStranded event; a driver therefore keeps its whole log as long as any member may lack it. It does
-// not promote learners: it says which have caught up. It does not forward proposals, know clients or sessions, or look
+// It does not carry snapshots: it says who needs one (Ready.Snapshot) and what a log keeps after one (snapshot.go). A driver
+// without snapshots keeps its whole log as long as any member may lack it: a peer that needs more stays "stranded" in
+// Status, with one PeerStranded event. It does not promote learners: it says which have caught up. It does not forward proposals, know clients or sessions, or look
 // into commands. It does not retry: what it refuses was certainly not appended.
 package raft

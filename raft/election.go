@@ -17,7 +17,7 @@ import (
 func (n *Node) mayCampaign() bool {
 	active, committed := n.configurations.active(), n.configurations.at(n.log.commit)
 	voter := active.Configuration.Voter(n.config.ID) || committed.Configuration.Voter(n.config.ID)
-	return n.fit && voter && !n.repairing() && n.removedAt <= committed.Index
+	return n.fit && voter && n.installing == nil && !n.repairing() && n.removedAt <= committed.Index
 }
 
 // electionTimeout ends a time without a leader.

@@ -32,6 +32,10 @@ func (d *disk) holds(id EntryID) bool {
 
 func (d *disk) write(w *Write) {
 	d.hard = w.HardState
+	if b := w.Snapshot; b != nil && !(d.holds(b.Applied) && d.last().Index >= b.Applied.Index) {
+		d.base, d.entries = b.Applied, nil
+		d.baseCfg = ConfigurationAt{b.ConfigurationIndex, b.Configuration}
+	}
 	if w.TruncateFrom != 0 {
 		d.entries = slices.Clone(d.entries[:w.TruncateFrom-d.base.Index-1])
 	}
@@ -97,9 +101,11 @@ type member struct {
 	stalled bool // the disk completes nothing
 	applied Index
 	machine []Entry // what was applied, from index 1 on
-	reads   []ReadResult
-	events  []Event
-	starts  uint64
+	// arriving is the snapshot that is being installed.
+	arriving Base
+	reads    []ReadResult
+	events   []Event
+	starts   uint64
 }
 
 // start recovers the node from its disk.
@@ -112,6 +118,25 @@ func (m *member) start(t testing.TB) {
 		t.Fatalf("node %d: %v", m.id, err)
 	}
 	m.node = node
+}
+
+// base returns where the state machine stands.
+func (m *member) base() Base {
+	b := Base{ConfigurationIndex: m.disk.baseCfg.Index, Configuration: m.disk.baseCfg.Configuration}
+	for _, e := range m.machine {
+		b.Applied = e.ID
+		if e.Kind == EntryConfiguration {
+			b.ConfigurationIndex = e.ID.Index
+			b.Configuration, _ = DecodeConfiguration(e.Data)
+		}
+	}
+	return b
+}
+
+// installed puts the snapshot that arrives in the place of the state machine, whose entries before it are not known then.
+func (m *member) installed() {
+	m.applied = m.arriving.Applied.Index
+	m.node.Installed(true)
 }
 
 // cluster is a set of members and the messages between them.

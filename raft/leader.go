@@ -40,6 +40,9 @@ type peer struct {
 	loadAfter uint64
 	// chase is its race with the end of the log, of interest while it is a learner.
 	chase chase
+	// snapshotAfter is the earliest tick for the next snapshot, snapshotFrom the index that the one on its way covers at least.
+	snapshotAfter uint64
+	snapshotFrom  Index
 	// lowest says that the oldest entry held was probed, without an acknowledgement since.
 	lowest bool
 }
@@ -84,6 +87,7 @@ func (n *Node) tickLeader(repeat bool) {
 	for i := range n.lead.peers {
 		p := &n.lead.peers[i]
 		n.tickChase(p)
+		n.offerSnapshot(p)
 		if repeat {
 			p.beat, p.check = true, true
 		}

@@ -223,6 +223,13 @@ func (l *log) trim() {
 	}
 }
 
+// begin forgets everything and begins after base, which is committed. What was said of the old log's durability is void.
+func (l *log) begin(base EntryID) {
+	l.base, l.last, l.runs = base, base, nil
+	l.tail, l.tailBytes, l.shadow = nil, 0, 0
+	l.truncate, l.written, l.stable = 0, base.Index, 0
+}
+
 // commitRange returns what may be applied and was not handed out yet, and marks it as handed out.
 func (l *log) commitRange() Range {
 	r := Range{First: l.handed + 1, Last: min(l.commit, l.stable)}

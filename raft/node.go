@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 
 	"github.com/rsqld/rsqld/raft/quorum"
+
+	"github.com/rsqld/rsqld/raft/tracker"
 )
 
 // Node is one member's consensus state. It is a value in the mathematical sense: what it does depends on its
@@ -41,6 +43,9 @@ type Node struct {
 	contact int
 	// removedAt is the index of a configuration that a peer says this node is not in, or 0.
 	removedAt Index
+	// installing is the snapshot that the state machine is being replaced by, or nil. beginning is the base that the log
+	// was given by one and that no Write has held yet, or nil.
+	installing, beginning *Base
 
 	// ballots are the answers in the running election. It is looked up in, never walked: the order of a map is chance.
 	ballots map[ID]quorum.Answer
@@ -122,13 +127,22 @@ func (n *Node) Applied(index Index) {
 	n.log.applied = max(n.log.applied, index)
 }
 
-// Compact forgets everything up to index, as far as it is applied: the driver is about to drop it from its log. Peers
-// that need it are stranded: this version has no snapshot transfer, so a driver keeps its whole log while any member
-// may still lack it.
-func (n *Node) Compact(index Index) {
+// Compact forgets everything up to index, as far as it is applied, and returns how far that was: the driver is about to
+// drop it from its log. Peers that need it get a snapshot, or are stranded without Config.Snapshots. What follows a
+// snapshot that is on its way is kept until its peer replicates, or it would need the next one at once.
+func (n *Node) Compact(index Index) Index {
 	index = min(index, n.log.applied, n.log.stable)
+	for i := range n.lead.peers {
+		if p := &n.lead.peers[i]; p.progress.State() == tracker.Snapshot {
+			index = min(index, p.snapshotFrom)
+		}
+	}
+	if n.installing != nil || index <= n.log.base.Index {
+		return n.log.base.Index
+	}
 	n.log.compact(index)
 	n.configurations.compact(index)
+	return index
 }
 
 // SetFit says whether this node may lead. An unfit node votes and acknowledges, and neither campaigns nor obeys
@@ -192,6 +206,11 @@ func (n *Node) appendEntries(entries []Entry) {
 	if changed {
 		n.configurationChanged()
 	}
+	n.recall()
+}
+
+// recall ends the repair of a damaged log: it holds again what this node once acknowledged.
+func (n *Node) recall() {
 	if n.hard.Acked != (EntryID{}) && !n.repairing() {
 		n.hard.Acked = EntryID{}
 	}

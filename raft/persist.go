@@ -19,13 +19,13 @@ type pendingWrite struct {
 // persist makes the write for all that has changed since the last one; nil if nothing has. A change of the commit index
 // alone is not worth one.
 func (n *Node) persist() *Write {
-	if n.hard == n.handed && n.log.written == n.log.last.Index && n.log.truncate == 0 {
+	if n.hard == n.handed && n.log.written == n.log.last.Index && n.log.truncate == 0 && n.beginning == nil {
 		return nil
 	}
 	n.seq++
-	w := &Write{Seq: n.seq, HardState: n.hard, TruncateFrom: n.log.truncate, Entries: n.log.unwritten()}
+	w := &Write{Seq: n.seq, HardState: n.hard, Snapshot: n.beginning, TruncateFrom: n.log.truncate, Entries: n.log.unwritten()}
 	n.writes = append(n.writes, pendingWrite{seq: n.seq, last: n.log.last.Index, hard: n.hard})
-	n.handed = n.hard
+	n.handed, n.beginning = n.hard, nil
 	n.log.written, n.log.truncate = n.log.last.Index, 0
 	return w
 }
@@ -61,10 +61,11 @@ func (n *Node) Stable(seq Seq) {
 type outbox struct {
 	send []Message
 	// promised may leave once all that was written when the next Ready is made is durable.
-	promised []Message
-	reads    []ReadResult
-	load     []LoadRange
-	events   []Event
+	promised  []Message
+	reads     []ReadResult
+	load      []LoadRange
+	snapshots []SendSnapshot
+	events    []Event
 }
 
 // promise sends a message that must not be forgotten: a vote, a request for votes, an acknowledgement of entries.
@@ -89,7 +90,10 @@ func (n *Node) Ready() Ready {
 	} else {
 		n.askIndex()
 	}
-	r := Ready{Write: n.persist(), Commit: n.log.commitRange()}
+	r := Ready{Write: n.persist(), Snapshot: n.out.snapshots}
+	if n.installing == nil {
+		r.Commit = n.log.commitRange()
+	}
 	if len(n.writes) == 0 {
 		n.out.send = append(n.out.send, n.out.promised...)
 	} else {

@@ -15,6 +15,8 @@ type Ready struct {
 	Reads []ReadResult
 	// Load asks for old entries out of the durable log, for a peer that lags; the answer is Loaded.
 	Load []LoadRange
+	// Snapshot asks for the state machine's content to be brought to peers; the answer is SnapshotSent.
+	Snapshot []SendSnapshot
 	// Events tell the driver's log what happened.
 	Events []Event
 }
@@ -22,7 +24,7 @@ type Ready struct {
 // Empty reports whether there is nothing to do.
 func (r *Ready) Empty() bool {
 	return r.Write == nil && len(r.Send) == 0 && len(r.SendAt) == 0 && r.Commit.Len() == 0 &&
-		len(r.Reads) == 0 && len(r.Load) == 0 && len(r.Events) == 0
+		len(r.Reads) == 0 && len(r.Load) == 0 && len(r.Snapshot) == 0 && len(r.Events) == 0
 }
 
 // Write is one durable record: hard state, truncation and entries together, or not at all.
@@ -63,7 +65,7 @@ type LoadRange struct {
 }
 
 // Event is something that an operator may want to read in a log: one of RoleChanged, Voted, Truncated,
-// ConfigurationChanged, Transferring, WasRemoved, PeerStranded, LearnerLags.
+// ConfigurationChanged, Transferring, WasRemoved, PeerStranded, LearnerLags, SnapshotInstalled.
 type Event interface{ event() }
 
 // RoleChanged says that role, term or known leader changed.

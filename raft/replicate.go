@@ -91,6 +91,11 @@ func (n *Node) strand(p *peer) bool {
 		return false
 	}
 	p.progress.Strand()
+	p.snapshotFrom = n.log.applied
+	if n.config.Snapshots {
+		n.offerSnapshot(p)
+		return true
+	}
 	n.emit(PeerStranded{ID: p.id, Next: p.next(), First: n.log.base.Index + 1})
 	return true
 }

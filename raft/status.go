@@ -30,7 +30,8 @@ type PeerStatus struct {
 	ID ID
 	// Match is the newest index known to be durable there; Next the next one to send.
 	Match, Next Index
-	// State is "probe", "replicate", or "stranded": it needs entries that this log no longer holds.
+	// State is "probe", "replicate", or "stranded": it needs entries that this log no longer holds,
+	// or "snapshot": a snapshot with them is on its way.
 	State string
 	// SinceAck is the time since its last answer, in ticks.
 	SinceAck int

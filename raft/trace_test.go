@@ -116,6 +116,13 @@ func (s *script) runOne(d *datadriven.TestData) {
 	case "compact":
 		m.node.Compact(Index(idArg(d, 1)))
 		m.disk.compact(Index(idArg(d, 1)))
+	case "install": // id from: the content of from's state machine is at hand
+		m.arriving = s.member(idArg(d, 1)).base()
+		err = m.node.Install(m.arriving)
+	case "installed": // id: it is in the place of the state machine
+		m.installed()
+	case "snapshot-sent": // leader id [failed]
+		m.node.SnapshotSent(idArg(d, 1), !d.HasArg("failed"))
 	case "unreachable":
 		m.node.Unreachable(idArg(d, 1))
 	case "unfit":
@@ -248,7 +255,7 @@ func (s *script) showReady(m *member, r *Ready) {
 	}
 	if w := r.Write; w != nil {
 		s.printf("%d write #%d term=%d vote=%d%s%s", m.id, w.Seq, w.HardState.Term, w.HardState.Vote,
-			cond(w.TruncateFrom != 0, " cut from "+fmt.Sprint(w.TruncateFrom)), describeEntries(w.Entries))
+			cond(w.Snapshot != nil, describeBase(w.Snapshot))+cond(w.TruncateFrom != 0, " cut from "+fmt.Sprint(w.TruncateFrom)), describeEntries(w.Entries))
 	}
 	if r.Commit.Len() > 0 {
 		s.printf("%d apply %s", m.id, r.Commit)
@@ -259,6 +266,9 @@ func (s *script) showReady(m *member, r *Ready) {
 		} else {
 			s.printf("%d read %d at %d", m.id, read.ID, read.Index)
 		}
+	}
+	for _, snapshot := range r.Snapshot {
+		s.printf("%d snapshot for %d", m.id, snapshot.To)
 	}
 	for _, l := range r.Load {
 		s.printf("%d load %s for %d", m.id, l.Range, l.To)
@@ -339,10 +349,19 @@ func describeEvent(e Event) string {
 		return fmt.Sprintf("cuts %s to %d", e.From, e.Last)
 	case ConfigurationChanged:
 		return fmt.Sprintf("configuration %s@%d", e.Configuration, e.Index)
+	case SnapshotInstalled:
+		return fmt.Sprintf("installs a snapshot of %s%s", e.Last, cond(e.Dropped != (EntryID{}), ", drops its log up to "+e.Dropped.String()))
 	case Transferring:
 		return fmt.Sprintf("transfers to %d", e.To)
 	}
 	return fmt.Sprintf("event %T%+v", e, e)
+}
+
+func describeBase(b *Base) string {
+	if b == nil {
+		return ""
+	}
+	return fmt.Sprintf(" begins after %s, %s@%d", b.Applied, b.Configuration, b.ConfigurationIndex)
 }
 
 func describeEntries(entries []Entry) string {
@@ -429,6 +448,8 @@ func limits(d *datadriven.TestData) Config {
 			c.MaxInflightMessages = value
 		case "tail-bytes":
 			c.MaxTailBytes = value
+		case "snapshots":
+			c.Snapshots = value > 0
 		}
 	}
 	return c

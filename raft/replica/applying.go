@@ -23,7 +23,8 @@ type applying struct {
 
 // Applied says that entries up to index are applied here.
 func (h *Handler) Applied(index raft.Index) {
-	if h.err == nil {
+	// What a snapshot brings is not applied by an entry; the core hears of it with Restored.
+	if h.err == nil && !h.restoring {
 		h.node.Applied(index)
 	}
 }

@@ -60,6 +60,13 @@
 // has to take all the same waits, as on a disk that stands still, until there is room. A full inbox drops messages, as a
 // network may; a full queue of proposals answers raft.ErrBusy.
 //
+// # Snapshots
+//
+// A Handler brings a peer that lags behind the beginning of the log the content of a raft.Snapshotter (snapshots.go): it
+// asks its Snapshots to send it, or to put one that arrived in the place of the machine's, and gets the outcomes as events.
+// The machine comes first, then the log's record, then the acknowledgement; Rebase mends what a crash in between leaves. A
+// Replica has no Snapshots yet: it keeps its whole log.
+//
 // # What it does not do
 //
 // It does not forward proposals to the leader (the layer above does, with its sessions), does not compact the log, does

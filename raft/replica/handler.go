@@ -39,6 +39,8 @@ type Environment struct {
 	Committer Committer
 	Transport raft.Transport
 	Waiters   *Waiters
+	// Snapshots is nil where the state machine has none: then peers behind the beginning of the log stay behind.
+	Snapshots Snapshots
 	Logger    *slog.Logger
 }
 
@@ -77,7 +79,9 @@ type Handler struct {
 	applying   applying
 	reluctance reluctance
 	reads      reads
-	transfers  []*Transfer
+	// restoring says that the state machine is being replaced.
+	restoring bool
+	transfers []*Transfer
 	// transferEnded says that the core has ended an attempt, with or without success.
 	transferEnded bool
 
@@ -275,6 +279,9 @@ func (h *Handler) carryOut(ready *raft.Ready) {
 	}
 	for _, load := range ready.Load {
 		h.env.Loader.Load(load)
+	}
+	for _, snapshot := range ready.Snapshot {
+		h.env.Snapshots.Send(snapshot.To)
 	}
 	for _, result := range ready.Reads {
 		h.reads.resolve(result)

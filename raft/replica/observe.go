@@ -26,6 +26,8 @@ func (h *Handler) observe(event raft.Event) {
 	case raft.PeerStranded:
 		h.log.Warn("the log no longer holds what a peer needs", "peer", uint64(e.ID), "index", uint64(e.Next),
 			"first", uint64(e.First))
+	case raft.SnapshotInstalled:
+		h.log.Info("snapshot installed", "term", uint64(h.term), "index", uint64(e.Last.Index), "dropped", uint64(e.Dropped.Index))
 	case raft.LearnerLags:
 		h.log.Warn("a learner does not catch up and is not promoted", "peer", uint64(e.ID), "behind", uint64(e.Behind))
 	case raft.WasRemoved:

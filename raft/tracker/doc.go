@@ -5,6 +5,7 @@
 //
 //	Probe      the leader does not know where the logs agree. One message at a time, from Next.
 //	Replicate  they agree up to Match. The leader sends on without waiting, as far as the Window allows.
+//	Snapshot   a snapshot is on its way to such a peer. Nothing is sent but heartbeats.
 //	Stranded   the peer needs entries that the leader's log no longer holds. Nothing is sent but heartbeats.
 //
 // Answers may be lost, doubled, delayed and reordered, and no call may be fooled by that: an acknowledgement at or below

@@ -7,10 +7,11 @@ const (
 	Probe State = iota
 	Replicate
 	Stranded
+	Snapshot
 )
 
 func (s State) String() string {
-	return [...]string{"probe", "replicate", "stranded"}[s]
+	return [...]string{"probe", "replicate", "stranded", "snapshot"}[s]
 }
 
 // Progress is the flow control of one peer. Its zero value is of no use; New makes one.
@@ -69,8 +70,8 @@ func (p *Progress) Sent(count, bytes int) {
 			p.next += uint64(count)
 			p.window.Add(p.next-1, bytes)
 		}
-	case Stranded:
-		panic("tracker: entries sent to a stranded peer")
+	case Stranded, Snapshot:
+		panic("tracker: entries sent to a peer that cannot take them")
 	}
 }
 
@@ -134,6 +135,15 @@ func (p *Progress) ProbeAt(next uint64) {
 func (p *Progress) Strand() {
 	p.state, p.paused = Stranded, false
 	p.window.Reset()
+}
+
+// Snapshot notes that a snapshot is on its way. It must be Stranded. Nothing else is sent but heartbeats, until the peer
+// acknowledges something or the owner calls ProbeAt or Strand.
+func (p *Progress) Snapshot() {
+	if p.state != Stranded {
+		panic("tracker: snapshot for a peer that is not stranded")
+	}
+	p.state = Snapshot
 }
 
 func (p *Progress) replicate() {
