@@ -82,7 +82,7 @@ func coreIDs(core []*node) []raft.ID {
 func (w *World) drawCore() []*node {
 	var core []*node
 	for _, n := range w.nodes {
-		if n.out == "" && len(w.atlas.Lost(n.id)) == 0 && len(n.durable.entries) > 0 {
+		if n.out == "" && len(w.atlas.Lost(n.id)) == 0 && n.durable.last().Index > 0 {
 			core = append(core, n)
 		}
 	}
@@ -109,7 +109,8 @@ func (w *World) decides(core []*node) bool {
 	for _, n := range w.nodes {
 		for _, at := range n.durable.configurations {
 			if at.Index <= raft.Index(len(w.checker.chosen)) && at.Index >= committed.Index {
-				if e, found := n.durable.at(at.Index); found && e == w.checker.chosen[at.Index-1].shadowEntry {
+				e, found := n.durable.at(at.Index)
+				if at.Index <= n.durable.base.Index || found && e == w.checker.chosen[at.Index-1].shadowEntry {
 					committed = at
 				}
 			}

@@ -43,6 +43,8 @@ type machine struct {
 	applied raft.EntryID
 	chain   uint64
 	content map[uint8]Content
+	// restored says that it was ahead of the log for a while: a snapshot was installed.
+	restored bool
 	// undo leads back from the newest state to the newest durable one.
 	undo []undo
 }

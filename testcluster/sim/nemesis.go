@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/rsqld/rsqld/raft"
@@ -29,12 +30,13 @@ const (
 	actFull
 	actDamage
 	actReplaceDisk
+	actCompact
 	actionKinds
 )
 
 func (k actionKind) String() string {
 	return [...]string{"crash", "kill", "die within", "crash all", "pause", "transfer", "change", "partition", "heal", "clog",
-		"stall", "disk errors", "full disk", "damage", "replace disk"}[k]
+		"stall", "disk errors", "full disk", "damage", "replace disk", "compact"}[k]
 }
 
 // nemesis does harm, and changes the cluster, all the time that the phase of faults lasts.
@@ -105,6 +107,13 @@ func (n *nemesis) take(kind actionKind, chance *rand.Rand) {
 		n.change(chance)
 	case actPartition:
 		n.partition(chance)
+	case actCompact:
+		trailing := raft.Index(chance.IntN(3) * chance.IntN(40))
+		for _, v := range w.nodes {
+			if v.up && chance.IntN(4) > 0 {
+				v.compact(v.machine.applied.Index - min(v.machine.applied.Index, trailing))
+			}
+		}
 	case actHeal:
 		w.network.heal()
 	case actClog:
@@ -167,7 +176,11 @@ func (n *nemesis) harmDisk(kind actionKind, v *node, chance *rand.Rand) {
 		v.disk.SetCapacity(v.disk.Used() + chance.IntN(4*int(w.swarm.segment)))
 		w.after(exponential(chance, 3*time.Second), func() { v.disk.SetCapacity(0) })
 	case actDamage:
-		damage, found := v.disk.Settled(logDir)
+		part := logDir
+		if chance.IntN(3) > 0 {
+			part = v.newestSegment()
+		}
+		damage, found := v.disk.Settled(part)
 		lost := LostBy(damage.Name)
 		if !found || v.out != "" || !n.mayLose(v, lost) {
 			return
@@ -176,8 +189,10 @@ func (n *nemesis) harmDisk(kind actionKind, v *node, chance *rand.Rand) {
 		v.disk.Inflict(damage)
 		v.unnoticed = true
 		w.note(v.id, "suffers %v", damage)
+		// Nobody sees it before the log is read.
+		v.later(v.life, exponential(chance, 300*time.Millisecond), func() { n.stop(v, chance.IntN(4) > 0) })
 	case actReplaceDisk:
-		if v.out != "" || !n.mayLose(v, Everything) {
+		if v.out != "" || chance.IntN(5) > 0 || !n.mayLose(v, Everything) {
 			return
 		}
 		w.atlas.Damaged(v.id, Everything)
@@ -186,6 +201,16 @@ func (n *nemesis) harmDisk(kind actionKind, v *node, chance *rand.Rand) {
 		w.note(v.id, "has an empty disk")
 	}
 	w.counts.DiskFaults++
+}
+
+// newestSegment returns the name of the file that the newest entries are in.
+func (n *node) newestSegment() (newest string) {
+	n.disk.files(n.disk.root.dir, func(name string, _ *inode) {
+		if strings.HasSuffix(name, ".wal") {
+			newest = max(newest, name)
+		}
+	})
+	return newest
 }
 
 // mayLose reports whether damage to a node leaves every entry whole somewhere. It does not happen while the members change:

@@ -44,6 +44,16 @@ func (net *network) send(m raft.Message) {
 	}
 }
 
+// carry lets something else than a message happen at the other end, unless the direction is cut by then.
+func (net *network) carry(from, to raft.ID, delay time.Duration, do func()) {
+	way := [2]raft.ID{from, to}
+	net.world.after(max(delay, net.clogged[way]-net.world.now), func() {
+		if !net.cut[way] {
+			do()
+		}
+	})
+}
+
 func (net *network) deliver(m raft.Message, delay time.Duration) {
 	envelope := m.Header()
 	net.world.after(delay, func() {

@@ -77,6 +77,10 @@ type node struct {
 	queue, writing []*raft.Write
 	mark, busy     bool
 	applying       bool
+	// restoring says that the state machine is being replaced.
+	restoring bool
+	// installing answers the sender of the snapshot that is being installed.
+	installing func(error)
 	// role and term are as the checker has seen them.
 	role raft.Role
 	term raft.Term
@@ -160,7 +164,7 @@ func (n *node) start() {
 	case errors.Is(err, raft.ErrLost):
 		n.lose("its log is damaged: " + err.Error())
 		return
-	case err != nil && len(n.durable.entries) > 0 && n.disk.Used() == 0:
+	case err != nil && n.durable.last().Index > 0 && n.disk.Used() == 0:
 		n.lose("its disk is not the one that it had")
 		return
 	case err != nil:
@@ -173,6 +177,14 @@ func (n *node) start() {
 	w.checker.recovered(n, &recovered)
 	if w.violation != nil {
 		return
+	}
+	if rebase := replica.Rebase(n.machine.base, recovered.HardState, recovered.Log); rebase != nil {
+		if !n.rebase(log, rebase) {
+			return
+		}
+		if recovered.HardState, recovered.Log = rebase.HardState, beginning(rebase.Snapshot); w.violation != nil {
+			return
+		}
 	}
 	n.log, n.waiters = log, &replica.Waiters{}
 	core, err := raft.New(n.coreConfig(), recovered.HardState, recovered.Log, n.machine.applied.Index)
@@ -205,7 +217,7 @@ func (n *node) coreConfig() raft.Config {
 	s := &n.world.swarm
 	return raft.Config{
 		ID: n.id, Seed: n.chance.Uint64(), ElectionTicks: ticksPerT, HeartbeatTicks: beatTicks,
-		MaxMessageBytes: s.message, MaxInflightMessages: s.inflight, MaxInflightBytes: s.window, MaxTailBytes: s.tail,
+		Snapshots: true, MaxMessageBytes: s.message, MaxInflightMessages: s.inflight, MaxInflightBytes: s.window, MaxTailBytes: s.tail,
 	}
 }
 
@@ -213,7 +225,7 @@ func (n *node) run(core *raft.Node) {
 	limits := replica.Limits{MaxBatchEntries: 1 + n.chance.IntN(20)}
 	n.applier = replica.NewApplier(n.log, n.machine, n.waiters, n.machine.applied.Index, limits, nil)
 	n.handler = replica.NewHandler(core, T, limits, replica.Environment{
-		Clock: n, Writer: n, Loader: n, Committer: n, Transport: n, Waiters: n.waiters,
+		Clock: n, Writer: n, Loader: n, Committer: n, Transport: n, Waiters: n.waiters, Snapshots: courier{n},
 	})
 	n.up, n.role, n.term, n.commit = true, raft.Follower, 0, n.machine.applied.Index
 	n.world.note(n.id, "starts, log ends at %v, applied %v", n.shadow.last(), n.machine.applied)
@@ -244,8 +256,8 @@ func (n *node) end(power bool) {
 	}
 	n.life++
 	n.mail, n.proposals, n.reads, n.waiting, n.queue = nil, nil, nil, nil, nil
-	n.tick, n.turning, n.mark, n.busy, n.applying = false, false, false, false, false
-	n.paused = 0
+	n.tick, n.turning, n.mark, n.busy, n.applying, n.restoring = false, false, false, false, false, false
+	n.paused, n.installing = 0, nil
 	n.world.trace.mix(uint64(n.world.now), uint64(n.id), n.life)
 	n.world.note(n.id, "ends (power lost: %v)", power)
 	n.restartAfter(n.world.swarm.down)
@@ -456,12 +468,15 @@ func (n *node) Retry() { n.apply() }
 
 // apply lets the state machine take its next step.
 func (n *node) apply() {
-	if n.applying {
+	if n.applying || n.restoring {
 		return
 	}
 	n.applying = true
 	n.later(n.life, exponential(n.chance, applyDelay), func() {
 		n.applying = false
+		if n.restoring {
+			return
+		}
 		more, err := n.applier.Step()
 		if err != nil {
 			n.handler.ApplyFailed(err)

@@ -38,7 +38,7 @@ func (s *shadow) at(index raft.Index) (shadowEntry, bool) {
 	return s.entries[index-s.base.Index-1], true
 }
 
-// holds reports whether the log holds this very entry, or has it behind its base.
+// holds reports whether the log holds this very entry, or what it stands for is behind its base.
 func (s *shadow) holds(id raft.EntryID) bool {
 	e, found := s.at(id.Index)
 	return found && e.id == id || id.Index <= s.base.Index
@@ -55,6 +55,10 @@ func (s *shadow) configuration() raft.ConfigurationAt {
 // apply makes a write.
 func (s *shadow) apply(w *World, write *raft.Write) {
 	s.hard = write.HardState
+	if base := write.Snapshot; base != nil && !s.holds(base.Applied) {
+		s.base, s.entries = base.Applied, nil
+		s.configurations = []raft.ConfigurationAt{{Index: base.ConfigurationIndex, Configuration: base.Configuration}}
+	}
 	if from := write.TruncateFrom; from > s.base.Index && from <= s.last().Index {
 		s.entries = s.entries[:from-s.base.Index-1]
 		for len(s.configurations) > 0 && s.configuration().Index >= from {

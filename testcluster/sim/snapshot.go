@@ -1,0 +1,212 @@
+package sim
+
+import (
+	"bytes"
+	"encoding/gob"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/rsqld/rsqld/raft"
+	"github.com/rsqld/rsqld/raft/wal"
+)
+
+// A snapshot is brought from one node to another beside the messages: what package snapshot streams in chunks arrives here
+// whole or not at all, after a while, and may come to a later process than the one that it was sent to, or twice.
+
+const (
+	// snapshotDelay is the mean time that a snapshot is on its way.
+	snapshotDelay = 50 * time.Millisecond
+	// snapshotLimit is how long the sender waits for the receiver.
+	snapshotLimit = 2 * time.Second
+	// restoreDelay is the mean time of its installation.
+	restoreDelay = 10 * time.Millisecond
+)
+
+// errSnapshot is a transfer that has failed.
+var errSnapshot = errors.New("simulated transfer: nothing came back in time")
+
+// image is a machine's content as it travels.
+type image struct {
+	Base    raft.Base
+	Chain   uint64
+	Content map[uint8]Content
+}
+
+// snapshot is the content of a machine at one moment.
+type snapshot struct {
+	*bytes.Reader
+	meta raft.SnapshotMeta
+}
+
+func (s snapshot) Meta() raft.SnapshotMeta { return s.meta }
+func (s snapshot) Close() error            { return nil }
+
+// Snapshot implements raft.Snapshotter.
+func (m *machine) Snapshot() (raft.SnapshotReader, error) {
+	var b bytes.Buffer
+	if err := gob.NewEncoder(&b).Encode(image{m.base, m.chain, m.content}); err != nil {
+		return nil, err
+	}
+	return snapshot{bytes.NewReader(b.Bytes()), raft.SnapshotMeta{Base: m.base, Size: int64(b.Len())}}, nil
+}
+
+// Restore implements raft.Snapshotter. It is one durable step.
+func (m *machine) Restore(meta raft.SnapshotMeta, content io.ReaderAt) error {
+	var i image
+	if err := gob.NewDecoder(io.NewSectionReader(content, 0, meta.Size)).Decode(&i); err != nil {
+		return err
+	}
+	m.base, m.applied, m.chain, m.content = i.Base, i.Base.Applied, i.Chain, i.Content
+	if m.content == nil {
+		m.content = map[uint8]Content{}
+	}
+	m.undo, m.restored = nil, true
+	m.node.world.checker.restored(m.node)
+	return nil
+}
+
+// courier is what brings a node's snapshots to others, and to its own machine. It implements replica.Snapshots.
+type courier struct{ *node }
+
+// Send implements replica.Snapshots.
+func (c courier) Send(to raft.ID) {
+	n := c.node
+	content, err := n.machine.Snapshot()
+	if err != nil {
+		n.world.fail("snapshot", "node %d: %v", n.id, err)
+		return
+	}
+	w, life, ended := n.world, n.life, false
+	end := func(err error) {
+		if !ended {
+			ended = true
+			n.later(life, 0, func() {
+				n.handler.SnapshotSent(to, err)
+				n.processUnlessPaused()
+			})
+		}
+	}
+	w.after(snapshotLimit, func() { end(errSnapshot) })
+	copies := 1
+	if happens(w.network.chance, w.swarm.duplicate) {
+		copies++
+	}
+	for range copies {
+		w.network.carry(n.id, to, exponential(w.network.chance, snapshotDelay), func() {
+			w.node(to).arrive(content, func(err error) {
+				w.network.carry(to, n.id, exponential(w.network.chance, w.swarm.delay), func() { end(err) })
+			})
+		})
+	}
+}
+
+// arrive offers a snapshot to the process. answer tells the sender what became of it.
+func (n *node) arrive(content raft.SnapshotReader, answer func(error)) {
+	if !n.up {
+		return
+	}
+	n.later(n.life, 0, func() {
+		meta := content.Meta()
+		n.world.note(n.id, "is offered a snapshot of %v, log ends at %v", meta.Applied, n.shadow.last())
+		err := n.handler.SnapshotArrived(meta, content)
+		switch {
+		case err == nil:
+			n.installing = answer
+		case errors.Is(err, raft.ErrStale):
+			answer(nil)
+		default:
+			answer(err)
+		}
+		n.processUnlessPaused()
+	})
+}
+
+// Restore implements replica.Snapshots.
+func (c courier) Restore(meta raft.SnapshotMeta, content io.ReaderAt) {
+	n := c.node
+	n.restoring = true
+	n.later(n.life, exponential(n.chance, restoreDelay), func() {
+		err := n.applier.Restore(meta, content)
+		if err != nil {
+			n.world.fail("snapshot", "node %d: %v", n.id, err)
+			return
+		}
+		// A crash may come between the machine's step and the log's.
+		n.later(n.life, exponential(n.chance, restoreDelay), func() {
+			n.restoring = false
+			n.handler.Restored(nil)
+			n.processUnlessPaused()
+			if n.installing != nil {
+				answer := n.installing
+				n.installing = nil
+				n.afterWrites(func() { answer(nil) })
+			}
+			n.apply()
+			n.world.serveReads(n)
+		})
+	})
+}
+
+// afterWrites does something once all that was written until now is durable.
+func (n *node) afterWrites(do func()) {
+	if len(n.queue) == 0 && !n.busy {
+		do()
+		return
+	}
+	n.later(n.life, time.Millisecond, func() { n.afterWrites(do) })
+}
+
+// compact lets the log begin later, as far as the core allows.
+func (n *node) compact(upTo raft.Index) {
+	m := n.machine
+	// Entries may leave the log that the machine holds durably.
+	m.undo = m.undo[:0]
+	index := n.handler.Compact(min(upTo, m.applied.Index))
+	if err := n.log.Compact(index); err != nil && !n.disk.Dead() {
+		n.world.note(n.id, "cannot compact its log: %v", err)
+	}
+	n.check()
+}
+
+// rebase makes the log begin after the machine's last entry.
+func (n *node) rebase(log *wal.WAL, write *raft.Write) bool {
+	n.world.note(n.id, "lets its log begin after %v", write.Snapshot.Applied)
+	n.writing = []*raft.Write{write}
+	err := log.Append(write)
+	switch {
+	case n.disk.Dead():
+		n.end(true)
+	case err != nil:
+		n.disk.Kill()
+		n.restartAfter(n.world.swarm.down)
+	default:
+		n.durable.apply(n.world, write)
+		n.shadow = n.durable.clone()
+		n.promised.acked = raft.EntryID{}
+		n.writing = nil
+		return true
+	}
+	return false
+}
+
+// beginning describes a log that begins after base, empty.
+func beginning(base *raft.Base) raft.Log {
+	return raft.Log{
+		Base: base.Applied, Last: base.Applied,
+		BaseConfiguration: raft.ConfigurationAt{Index: base.ConfigurationIndex, Configuration: base.Configuration},
+	}
+}
+
+// restored checks what a machine has got: what was committed up to there, and no other.
+func (c *checker) restored(n *node) {
+	at := n.machine.applied
+	if int(at.Index) > len(c.chosen) || c.chosen[at.Index-1].id != at || c.chosen[at.Index-1].chain != n.machine.chain {
+		c.world.fail("state-machine-safety", "node %d installs a snapshot of %v, which is not what was committed", n.id, at)
+	}
+	if at.Index < n.commit {
+		c.world.fail("monotone", "node %d installs a snapshot of %v, and has committed %d", n.id, at, n.commit)
+	}
+	n.commit = at.Index
+	c.world.counts.Checks++
+}
