@@ -2,6 +2,7 @@ package replica_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -15,26 +16,32 @@ import (
 // acknowledged is how many commands a cluster of these tests has acknowledged, hurt the one whose record is damaged.
 const acknowledged, hurt = 1000, 500
 
-// harms are the ways in which the log of one node is damaged. at is the offset of the record that holds the command hurt,
-// which has length bytes; so has every other.
+// firstRecord is the offset of the first record in a segment.
+const firstRecord = 4096
+
+// harm damages a log. at is the offset of the record with the command, which has length bytes.
+type harm func(log []byte, at, length int)
+
+// harms are the ways in which the log of one node is damaged.
 var harms = []struct {
 	name string
-	harm func(log []byte, at, length int)
+	harm harm
 	// behind and ahead say what a node does whose state machine has not applied the command, or has; alone is behind on
 	// the only voter.
 	behind, ahead, alone string
 }{
-	{"bit flip", func(log []byte, at, length int) { log[at+length-5] ^= 4 }, "given back", "needs nobody", "refused"},
-	{"16 zeroed bytes", func(log []byte, at, length int) { clear(log[at+length-16 : at+length]) }, "given back", "needs nobody", "refused"},
-	{"zeroed sector", func(log []byte, at, _ int) { clear(log[at/512*512:][:512]) }, "given back", "needs nobody", "refused"},
+	{"bit flip", func(log []byte, at, length int) { log[at+length-9] ^= 4 }, "given back", "needs nobody", "refused"},
+	{"16 zeroed bytes", func(log []byte, at, length int) { clear(log[at+length-24:][:16]) },
+		"given back", "needs nobody", "refused"},
+	{"zeroed sector", func(log []byte, at, _ int) { clear(log[at/512*512:][:512]) },
+		"given back", "needs nobody", "refused"},
 	{"lost write", func(log []byte, at, length int) { clear(log[at:][:length]) }, "given back", "needs nobody", "refused"},
-	{"stale record", func(log []byte, at, length int) { copy(log[at:][:length], log[at-10*length:]) }, "given back", "needs nobody", "refused"},
-	{"newest record", func(log []byte, _, length int) {
-		clear(log[bytes.Index(log, numbered(acknowledged))+10:][:8])
-	}, "given back", "needs nobody", "refused"},
-	{"torn write", func(log []byte, _, _ int) {
-		clear(log[bytes.Index(log, []byte("never acknowledged"))+10:][:8])
-	}, "cut", "cut", "cut"},
+	{"stale record", func(log []byte, at, length int) { copy(log[at:][:length], log[firstRecord:]) },
+		"given back", "needs nobody", "refused"},
+	{"newest record", func(log []byte, _, length int) { clear(log[bytes.Index(log, numbered(acknowledged))+10:][:8]) },
+		"given back", "needs nobody", "refused"},
+	{"torn write", func(log []byte, _, _ int) { clear(log[bytes.Index(log, []byte("never acknowledged"))+10:][:8]) },
+		"cut", "cut", "cut"},
 	{"lost header", func(log []byte, _, _ int) { clear(log[:512]) }, "refused", "refused", "refused"},
 }
 
@@ -88,16 +95,22 @@ func (c *cluster) log(m *member) []byte {
 	return found
 }
 
-// damage applies a harm to the log of a node.
-func (c *cluster) damage(m *member, harm func(log []byte, at, length int), index int) {
+// damage applies a harm to the log of a node, at the record that holds a command.
+func (c *cluster) damage(m *member, do harm, index int) {
 	c.Helper()
 	log := c.log(m)
-	const header = 88 + 16
-	at, next := bytes.Index(log, numbered(index))-header, bytes.Index(log, numbered(index+1))-header
-	if at < 0 || next < at {
-		c.Fatalf("command %d is not in a record of its own", index)
+	text := bytes.Index(log, numbered(index))
+	if text < 0 {
+		c.Fatalf("command %d is not in the log", index)
 	}
-	harm(log, at, next-at)
+	for at := firstRecord; ; {
+		length := int(binary.LittleEndian.Uint32(log[at+4:]))
+		if at+length > text {
+			do(log, at, length)
+			return
+		}
+		at += length
+	}
 }
 
 // startDamaged starts a node as the layer above does, and says what became of its log.

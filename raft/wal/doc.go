@@ -53,8 +53,15 @@
 // Records are written strictly one after the other, each synced before the next. So a valid record proves that all bytes
 // before it were durable: if something invalid stands before a valid record, durable bytes were damaged, and Open refuses
 // with a CorruptionError that names the place. If nothing valid follows, the last write was torn and nobody was told of
-// it: Open cuts it off. An idle writer calls Mark, whose empty record makes damage to the newest batch provable too.
-// The marker is not synced; therefore nothing ever stands behind one: the next record takes its place.
+// it: Open cuts it off. An idle writer calls Mark, whose empty records make damage to the newest batch provable too: one
+// behind it, whose place the next record takes, and one in the last page of the file, which also tells that a segment is
+// not the newest.
+//
+// Repair makes a log that opens of a damaged one. Each record names the entry that it follows and holds the whole hard
+// state, so that what is behind damage is known for what it is. Entries that the state machine holds are given up, and so
+// is what was rewritten later; if others are missing, the newest id is remembered as HardState.Acked, and package raft
+// gets them from the leader. Where that is no help, on the only voter or where the end of the log is unknown, Repair
+// refuses, and AcceptLoss is left. Both write one new segment, with which the log begins anew.
 //
 // What Open returns is durable, also where it was not before. A killed process leaves a record behind that was not synced,
 // and a failed sync one that can be read and that no later sync writes: Open writes the newest record again and syncs it.
@@ -69,6 +76,7 @@
 //
 // # What it does not do
 //
-// It repairs no damage from peers, it does not decide when to compact, and it never stores the commit index. It does not
-// lock its directory: the caller makes sure that one process has it.
+// It fetches nothing from peers, it does not decide when to compact, and it never stores the commit index. Damage to the
+// newest record that is not covered by a marker yet, some 50 ms, looks like a torn write, as does damage to both markers
+// and all records that only they cover. It does not lock its directory: the caller makes sure that one process has it.
 package wal

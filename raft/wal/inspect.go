@@ -13,11 +13,11 @@ type Inspection struct {
 	Node    raft.ID
 	// Segments are the files, by sequence.
 	Segments []InspectedSegment
-	// Parts are what is known of the log, from its beginning to its end: one part if it is whole. Between two of them is
-	// damage, which may have cut entries of the part before.
+	// Parts are what is known of the log, from its beginning to its end: one part if it is whole. Between two of them
+	// is damage, which may have cut entries of the part before.
 	Parts []InspectedPart
-	// Needed is the entry that the state machine must have applied for nothing to be missing: what comes after it is whole
-	// up to the end of the log. In a whole log it is the one before the first.
+	// Needed is the entry that the state machine must have applied for nothing to be missing: what comes after it is
+	// whole up to the end of the log. In a whole log it is the one before the first.
 	Needed raft.EntryID
 	// HardState is the newest that is known.
 	HardState raft.HardState
@@ -25,8 +25,8 @@ type Inspection struct {
 	Configuration raft.ConfigurationAt
 	// TornBytes is the length of a last write that was torn, of which nobody was told; Open cuts it off.
 	TornBytes int64
-	// Damage is the first damage, nil if there is none. EndUnknown says why the end of the log cannot be known, nil if it
-	// is; Repair refuses such a log.
+	// Damage is the first damage, nil if there is none. EndUnknown says why the end of the log cannot be known, nil if
+	// it is; Repair refuses such a log.
 	Damage     *CorruptionError
 	EndUnknown error
 }
@@ -66,8 +66,10 @@ func Inspect(files Files, dir string) (i Inspection, err error) {
 	if err != nil {
 		return i, err
 	}
-	i = Inspection{Cluster: w.options.Cluster, Node: w.options.Node, HardState: v.tip.hard, TornBytes: v.torn,
-		Damage: v.damage, EndUnknown: v.blind}
+	i = Inspection{
+		Cluster: w.options.Cluster, Node: w.options.Node, HardState: v.tip.hard, TornBytes: v.torn,
+		Damage: v.damage, EndUnknown: v.blind,
+	}
 	for _, s := range v.dead {
 		size, err := s.file.Size()
 		if err != nil {

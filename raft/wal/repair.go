@@ -100,7 +100,8 @@ var errBegins = errors.New("segments before it are missing")
 // refuse returns why this node must not start without what is missing.
 func (v *survey) refuse(self raft.ID, machine raft.Base, lost raft.EntryID) error {
 	if v.blind != nil {
-		return fmt.Errorf("%w: the end of the log cannot be known (%w): what this node acknowledged and whom it voted for is lost", raft.ErrLost, v.blind)
+		return fmt.Errorf("%w: the end of the log cannot be known (%w): what this node acknowledged and whom it voted for is lost",
+			raft.ErrLost, v.blind)
 	}
 	if lost == (raft.EntryID{}) {
 		return nil

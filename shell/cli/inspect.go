@@ -82,9 +82,11 @@ func (e *Environment) acceptLoss(dir string, yes bool) error {
 	case done.Last == (raft.EntryID{}) && done.Damage == nil:
 		fmt.Fprintln(e.Stdout, "\nNothing is missing, and nothing was changed.")
 	case done.Lost == (raft.EntryID{}):
-		fmt.Fprintf(e.Stdout, "\nThe log goes from %d to %d now. No entry that is known to have been there is lost.\n", done.Base.Index+1, done.Last.Index)
+		fmt.Fprintf(e.Stdout, "\nThe log goes from %d to %d now. No entry that is known to have been there is lost.\n",
+			done.Base.Index+1, done.Last.Index)
 	default:
-		fmt.Fprintf(e.Stdout, "\nThe log goes from %d to %d now. Lost for good: what followed, up to entry %d.\n", done.Base.Index+1, done.Last.Index, done.Lost.Index)
+		fmt.Fprintf(e.Stdout, "\nThe log goes from %d to %d now. Lost for good: what followed, up to entry %d.\n",
+			done.Base.Index+1, done.Last.Index, done.Lost.Index)
 	}
 	return nil
 }
@@ -160,9 +162,11 @@ func outcome(i *wal.Inspection) string {
 	case i.Damage == nil:
 		return "A start goes on with this log."
 	case i.EndUnknown != nil:
-		return fmt.Sprintf("A start is refused: %v. Remove the node from the cluster (rsqld remove %d)\nand join a new one; if no other node is left, restore a backup, or see --accept-loss.", i.EndUnknown, i.Node)
+		return fmt.Sprintf("A start is refused: %v. Remove the node from the cluster (rsqld remove %d)\n"+
+			"and join a new one; if no other node is left, restore a backup, or see --accept-loss.", i.EndUnknown, i.Node)
 	}
-	with := fmt.Sprintf("A start repairs the log without loss if the database has applied entry %d. If it has not, ", i.Needed.Index)
+	with := fmt.Sprintf("A start repairs the log without loss if the database has applied entry %d. If it has not, ",
+		i.Needed.Index)
 	if i.OnlyVoter() {
 		return with + "the start is\nrefused, for this node is the only voter: restore a backup, or see --accept-loss."
 	}
