@@ -137,7 +137,8 @@ func TestRequestErrors(t *testing.T) {
 		{"policy", &sqlpb.Execute{Seq: 1}, []string{"attach 'x' as y"}, sqlpb.Class_CLASS_DENIED, "attach is not supported"},
 		{"ahead", &sqlpb.Execute{MinIndex: 1 << 40, TimeoutMs: 30}, []string{"select 1"}, sqlpb.Class_CLASS_STALE, "has applied up to index"},
 		{"deadline", &sqlpb.Execute{TimeoutMs: 30}, []string{endless}, sqlpb.Class_CLASS_CANCELLED, "the deadline passed before the request was done; nothing was changed"},
-		{"wide row", &sqlpb.Execute{}, []string{"select zeroblob(40000000)"}, sqlpb.Class_CLASS_TOO_LARGE, "a row of 4000000"},
+		{"wide row", &sqlpb.Execute{}, []string{"select zeroblob(20000000), zeroblob(20000000)"}, sqlpb.Class_CLASS_TOO_LARGE, "a row of 4000001"},
+		{"large value", &sqlpb.Execute{}, []string{"select zeroblob(40000000)"}, sqlpb.Class_CLASS_TOO_LARGE, "the limit of the setting sql.max_value_bytes"},
 		{"wide name", &sqlpb.Execute{}, []string{"select 1 as '" + strings.Repeat("n", 17<<20) + "', 1 as '" + strings.Repeat("m", 14<<20) + "'"}, sqlpb.Class_CLASS_UNSPECIFIED, ""},
 		{"long garbage", &sqlpb.Execute{Seq: 1}, []string{strings.Repeat("garbage ", 2<<20)}, sqlpb.Class_CLASS_SQL, "syntax error"},
 	} {

@@ -32,6 +32,8 @@ func commands() map[string]*commandpb.Command {
 			Cluster: make([]byte, 16), Member: member(), Settings: map[string]string{"a": "1", "b": "2"}, Token: token()}}},
 		"mint token": {Version: 1, Body: &commandpb.Command_MintToken{MintToken: token()}},
 		"use token":  {Version: 1, Body: &commandpb.Command_UseToken{UseToken: &commandpb.UseToken{Id: make([]byte, 8), Member: member()}}},
+		"change settings": {Version: 1, Body: &commandpb.Command_ChangeSettings{ChangeSettings: &commandpb.ChangeSettings{
+			Settings: map[string]string{"a": "1"}}}},
 		"set member": {Version: 1, Body: &commandpb.Command_SetMember{SetMember: &commandpb.SetMember{Member: member(), Removed: true}}},
 	}
 }
@@ -77,6 +79,8 @@ func TestRefusals(t *testing.T) {
 			command.ErrMalformed, "the member is missing"},
 		{"set without member", &commandpb.Command{Version: 1, Body: &commandpb.Command_SetMember{SetMember: &commandpb.SetMember{}}},
 			command.ErrMalformed, "the member is missing"},
+		{"long setting", &commandpb.Command{Version: 1, Body: &commandpb.Command_ChangeSettings{ChangeSettings: &commandpb.ChangeSettings{
+			Settings: map[string]string{"a": long}}}}, command.ErrTooLarge, "1025 bytes of a setting, and the limit is 1024"},
 		{"long address", &commandpb.Command{Version: 1, Body: &commandpb.Command_SetMember{SetMember: &commandpb.SetMember{Member: &commandpb.Member{Address: long}}}},
 			command.ErrTooLarge, "1025 bytes of a member's name or address, and the limit is 1024"},
 		{"text is not UTF-8", &commandpb.Command{Version: 1, Body: &commandpb.Command_Script{Script: &commandpb.Script{

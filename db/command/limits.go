@@ -16,7 +16,7 @@ const (
 	MaxNameBytes = 1024
 	// MaxKeyBytes bounds a member's public key in PKIX DER.
 	MaxKeyBytes = 4096
-	// MaxSettings is the number of settings of a Bootstrap.
+	// MaxSettings is the number of settings of a Bootstrap or a ChangeSettings.
 	MaxSettings = 256
 )
 
@@ -51,6 +51,8 @@ func check(c *commandpb.Command) error {
 		return checkUse(body.UseToken)
 	case *commandpb.Command_SetMember:
 		return checkMember(body.SetMember.GetMember())
+	case *commandpb.Command_ChangeSettings:
+		return checkSettings(body.ChangeSettings.GetSettings())
 	}
 	return fmt.Errorf("%w: it has no body that version %d knows", ErrMalformed, c.Version)
 }
@@ -71,13 +73,8 @@ func checkBootstrap(b *commandpb.Bootstrap) error {
 	if len(b.GetCluster()) != ClusterBytes {
 		return length("cluster id", len(b.GetCluster()), ClusterBytes)
 	}
-	if len(b.Settings) > MaxSettings {
-		return tooLarge("settings", len(b.Settings), MaxSettings)
-	}
-	for name, value := range b.Settings {
-		if max(len(name), len(value)) > MaxNameBytes {
-			return tooLarge("bytes of a setting", max(len(name), len(value)), MaxNameBytes)
-		}
+	if err := checkSettings(b.Settings); err != nil {
+		return err
 	}
 	if b.Token != nil {
 		if err := checkToken(b.Token); err != nil {
@@ -85,6 +82,18 @@ func checkBootstrap(b *commandpb.Bootstrap) error {
 		}
 	}
 	return checkMember(b.Member)
+}
+
+func checkSettings(settings map[string]string) error {
+	if len(settings) > MaxSettings {
+		return tooLarge("settings", len(settings), MaxSettings)
+	}
+	for name, value := range settings {
+		if max(len(name), len(value)) > MaxNameBytes {
+			return tooLarge("bytes of a setting", max(len(name), len(value)), MaxNameBytes)
+		}
+	}
+	return nil
 }
 
 func checkToken(t *commandpb.MintToken) error {

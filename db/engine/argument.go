@@ -104,6 +104,9 @@ func SplitArguments(p Piece, args []*commandpb.Argument, more bool) (mine, other
 	if !more {
 		return args, nil
 	}
+	if mine, others, alone := splitPositional(p, args); alone {
+		return mine, others
+	}
 	names := make(map[string]bool)
 	for _, arg := range args {
 		names[arg.GetName()] = true
@@ -133,4 +136,14 @@ func SplitArguments(p Piece, args []*commandpb.Argument, more bool) (mine, other
 		}
 	}
 	return mine, others
+}
+
+// splitPositional is SplitArguments for a piece whose parameters have no names, and which takes arguments without names.
+// It looks at no more than these, so that many arguments of many statements are split in one pass over all of them.
+func splitPositional(p Piece, args []*commandpb.Argument) (mine, others []*commandpb.Argument, alone bool) {
+	need := min(len(p.Parameters), len(args))
+	if slices.ContainsFunc(p.Parameters, func(p Parameter) bool { return p.Name != "" }) || slices.ContainsFunc(args[:need], isNamed) {
+		return nil, nil, false
+	}
+	return args[:need:need], args[need:], true
 }

@@ -112,13 +112,16 @@ func (c *classifier) next(text string) (piece Piece, rest string, err error) {
 	if key := (classKey{s.schemaVersion, s.limits}); c.known == nil || c.knownUnder != key || len(c.known) >= knownTexts {
 		c.known, c.knownUnder, c.stale = make(map[string]Piece), key, true
 	}
-	if piece, known := c.known[text]; known {
-		return piece, "", nil
+	if len(text) <= knownTextBytes { // a longer one is not even hashed, for it may be the rest of a long script
+		if piece, known := c.known[text]; known {
+			return piece, "", nil
+		}
 	}
 	if err := c.connect(); err != nil {
 		return Piece{}, "", err
 	}
 	if c.stale {
+		s.limits.limit(c.users.conn)
 		// SQLite prepares against the schema that the connection has in memory; only a step compares it with the file's.
 		if err := c.users.conn.Exec("SELECT 1 FROM sqlite_schema LIMIT 1"); err != nil {
 			return Piece{}, "", fmt.Errorf("reading the schema: %w", err)

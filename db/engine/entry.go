@@ -71,10 +71,7 @@ func (w *writer) command(index raft.Index, c *commandpb.Command) (*Result, error
 	if err := once(w.own.savepoint); err != nil {
 		return nil, err
 	}
-	w.state.time = max(w.state.time, c.Time)
-	w.clock.SetUnixNano(w.state.time)
-	w.conn.SeedRandom(c.Seed)
-	w.conn.ResetState()
+	w.setContext(c)
 	w.meter.beginEntry()
 	w.left = leftovers{}
 	r := &Result{Index: index}
@@ -103,6 +100,9 @@ func (w *writer) body(c *commandpb.Command, r *Result) (err error) {
 	case *commandpb.Command_Bootstrap:
 		w.changed = true
 		return w.bootstrap(body.Bootstrap)
+	case *commandpb.Command_ChangeSettings:
+		w.changed = true
+		return w.changeSettings(body.ChangeSettings)
 	case *commandpb.Command_MintToken:
 		w.changed = true
 		return w.mintToken(body.MintToken)
@@ -120,6 +120,9 @@ func (w *writer) body(c *commandpb.Command, r *Result) (err error) {
 // checkForeignKeys refuses an entry that leaves a deferred foreign key violated. SQLite would find it only at the end of
 // the batch, and fail innocent entries with it.
 func (w *writer) checkForeignKeys() error {
+	if !w.has(ingredientForeignKeys) {
+		return nil
+	}
 	violated, err := w.conn.DeferredFKs()
 	if err != nil {
 		return err

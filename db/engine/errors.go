@@ -25,6 +25,8 @@ var (
 var (
 	// ErrBootstrapped refuses a second Bootstrap.
 	ErrBootstrapped = errors.New("the cluster was bootstrapped before")
+	// ErrNotBootstrapped refuses what needs a cluster before there is one.
+	ErrNotBootstrapped = errors.New("the cluster was not bootstrapped yet")
 	// ErrTokenUnknown refuses a token that was never minted or was replaced.
 	ErrTokenUnknown = errors.New("the token is not known: mint one with `rsqld token`")
 	// ErrTokenExpired refuses a token whose time is over.
@@ -56,8 +58,8 @@ func (e *PolicyError) Error() string {
 	return fmt.Sprintf("%s is not supported: %s", e.Feature, e.Reason)
 }
 
-// LimitError says that an entry did more than a setting of the cluster allows. Every replica counts alike, so that it
-// is as deterministic as a constraint.
+// LimitError says that a statement or an entry did more than a setting of the cluster allows. Every replica counts alike,
+// so that it is as deterministic as a constraint.
 type LimitError struct {
 	// Setting is the name of the setting.
 	Setting string
@@ -68,7 +70,7 @@ type LimitError struct {
 }
 
 func (e *LimitError) Error() string {
-	return fmt.Sprintf("too_large: the write takes more than %d %s, the limit of the setting %s: do it in smaller parts", e.Limit, e.Unit, e.Setting)
+	return fmt.Sprintf("too_large: more than %d %s, the limit of the setting %s: do it in smaller parts", e.Limit, e.Unit, e.Setting)
 }
 
 // ArgumentError says that the arguments do not fit the statements.
@@ -135,7 +137,7 @@ func (r *refusal) Unwrap() error { return r.error }
 
 // refusals are the sentinels that become results.
 var refusals = []error{
-	ErrBootstrapped, ErrTokenUnknown, ErrTokenExpired, ErrTokenUsed, ErrTokenLearner, ErrTokenExists, ErrMemberUnknown,
+	ErrBootstrapped, ErrNotBootstrapped, ErrTokenUnknown, ErrTokenExpired, ErrTokenUsed, ErrTokenLearner, ErrTokenExists, ErrMemberUnknown,
 	ErrMemberRemoved, ErrMemberKey,
 }
 

@@ -6,7 +6,7 @@ import (
 	"github.com/rsqld/rsqld/db/sqlite"
 )
 
-// windowBytes is how much of a long script is first given to SQLite to prepare one statement of it. Without a window a
+// windowBytes is how much of a long text is first given to SQLite to prepare one statement of it. Without a window a
 // script of n statements would be copied n times.
 const windowBytes = 4 << 10
 
@@ -18,6 +18,8 @@ type preparer struct {
 	settings func() settings
 	// facts are of the statement prepared last. They grow while it steps if SQLite prepares it again.
 	facts facts
+	// offered counts the bytes of text that were given to SQLite, so that tests see what splitting a script costs.
+	offered int
 }
 
 func newPreparer(conn *sqlite.Conn, r role, current func() settings) *preparer {
@@ -29,13 +31,14 @@ func newPreparer(conn *sqlite.Conn, r role, current func() settings) *preparer {
 }
 
 // prepare prepares the first statement of text and returns what follows it: the empty string if only comments do. The
-// statement is nil if text holds none; else the caller gives it back by done. The error is a *PolicyError or SQLite's.
+// statement is nil if text holds none; else the caller gives it back by done. The error is a *PolicyError, a *LimitError
+// or SQLite's.
+//
+// A text is split by calling prepare with what follows until nothing does. What each call looks at is bounded by the
+// length of its statement, not of the text.
 func (p *preparer) prepare(text string) (stmt *sqlite.Stmt, rest string, err error) {
 	p.facts = facts{}
-	switch {
-	case strings.IndexByte(text, 0) >= 0:
-		return nil, "", &PolicyError{"a NUL byte in SQL", "SQLite would read the text only up to it; give the value as an argument"}
-	case beginsWith(text, "vacuum"):
+	if beginsWith(text, "vacuum") {
 		return nil, "", refuseVacuum()
 	}
 	stmt, rest, err = p.first(text)
@@ -50,22 +53,43 @@ func (p *preparer) prepare(text string) (stmt *sqlite.Stmt, rest string, err err
 
 // first prepares the first statement of text. A single statement comes from the cache.
 func (p *preparer) first(text string) (stmt *sqlite.Stmt, rest string, err error) {
-	if _, after, _ := strings.Cut(text, ";"); skipBlank(after) == "" {
+	longest := int(p.settings().maxStatement)
+	if _, after, _ := strings.Cut(text, ";"); skipBlank(after) == "" && len(text) <= longest && strings.IndexByte(text, 0) < 0 {
+		p.offered += len(text)
 		return p.conn.Cached(text)
 	}
-	for size := windowBytes; size < len(text); size *= 4 {
-		stmt, rest, err = p.conn.Prepare(text[:size])
-		// A statement that SQLite ends before the end of the window ends there whatever follows. Any other outcome may
-		// be the window's fault.
-		if err == nil && rest != "" {
-			return stmt, text[size-len(rest):], nil
+	for size := windowBytes; ; size *= 4 {
+		window := text[:min(size, len(text), longest+len("; "))]
+		zero := strings.IndexByte(window, 0)
+		if zero >= 0 {
+			window = window[:zero]
+		}
+		p.offered += len(window)
+		stmt, rest, err = p.conn.Prepare(window)
+		ended := len(window) - len(rest)
+		tooLong := &LimitError{SettingMaxStatement, int64(longest), "bytes in one SQL statement"}
+		switch {
+		case len(strings.TrimSuffix(window[:ended], ";")) > longest:
+			err = tooLong
+		case len(window) == len(text), err == nil && rest != "":
+			// A statement that SQLite ends before the end of the window ends there whatever follows. Any other outcome
+			// may be the window's fault.
+			return stmt, text[ended:], err
+		case zero >= 0:
+			err = &PolicyError{"a NUL byte in SQL", "SQLite would read the text only up to it; give the value as an argument"}
+		case len(window) > longest:
+			err = tooLong
+		default:
+			err = nil
 		}
 		if stmt != nil {
 			stmt.Release()
 		}
+		if err != nil {
+			return nil, "", err
+		}
 		p.facts = facts{deferred: p.facts.deferred}
 	}
-	return p.conn.Prepare(text)
 }
 
 // done gives a statement back. One that did something remarkable does not go back to the cache.

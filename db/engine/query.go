@@ -83,7 +83,7 @@ func (q *query) explain(err error) error {
 		}
 		return fmt.Errorf("the read was interrupted: %w", ErrClosed)
 	}
-	return err
+	return q.engine.committed.Load().limits.named(err)
 }
 
 func (q *query) run(text string, args []*commandpb.Argument) error {

@@ -56,12 +56,13 @@ func newReaders(e *Engine) *readers {
 // openReader opens a connection that can change nothing.
 func openReader(e *Engine) (*sqlite.Conn, error) {
 	options := sqlite.ReaderOptions()
-	options.Limits = append(options.Limits, lengthLimit)
-	options.Pragmas = append(options.Pragmas, sqlite.Pragma{Name: "foreign_keys", Value: switchWord(e.committed.Load().limits.foreignKeys)})
+	limits := e.committed.Load().limits
+	options.Pragmas = append(options.Pragmas, sqlite.Pragma{Name: "foreign_keys", Value: switchWord(limits.foreignKeys)})
 	conn, err := sqlite.Open(e.file(), options)
 	if err != nil {
 		return nil, fmt.Errorf("opening a reader: %w", err)
 	}
+	limits.limit(conn)
 	return conn, nil
 }
 

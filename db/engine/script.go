@@ -57,7 +57,7 @@ func (x *scriptRun) next(text string, args *arguments) (rest string, err error) 
 		return rest, verdict
 	}
 	if err := bind(stmt, args); err != nil {
-		return rest, err
+		return rest, x.state.limits.named(err)
 	}
 	return rest, x.run(stmt)
 }
@@ -76,7 +76,7 @@ func (x *scriptRun) run(stmt *sqlite.Stmt) error {
 	case err != nil && x.users.facts.refusal != nil: // SQLite prepared the statement again while it stepped
 		return x.users.facts.refusal
 	case err != nil:
-		return err
+		return x.state.limits.named(err)
 	}
 	if x.conn.TotalChanges() != before {
 		r.RowsAffected = x.conn.Changes()
@@ -123,8 +123,9 @@ func (x *scriptRun) inspect() error {
 // checkColumns refuses a table whose columns SQLite has named at random: of more than four equal names in the SELECT of
 // a CREATE TABLE AS the later ones get "name:" and a random number.
 func (x *scriptRun) checkColumns(table string) error {
-	const sql = `SELECT count(*) FROM pragma_table_xinfo(?)
-		WHERE name GLOB '*:[0-9]*' AND CAST(substr(name, length(rtrim(name, '0123456789')) + 1) AS INTEGER) > 3`
+	const sql = `WITH c(name, base) AS (SELECT name, rtrim(name, '0123456789') FROM pragma_table_xinfo(?1))
+		SELECT count(*) FROM c WHERE base LIKE '%:' AND CAST(substr(name, length(base) + 1) AS INTEGER) > 3
+			AND rtrim(base, ':') COLLATE NOCASE IN (SELECT name FROM c)`
 	count := int64(0)
 	err := queryInternal(x.conn, sql, func(stmt *sqlite.Stmt) error {
 		count = stmt.ColumnInt64(0)

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/rsqld/rsqld/db/sqlite"
@@ -104,8 +103,7 @@ func (s *state) loadSettings(conn *sqlite.Conn) error {
 	if err != nil {
 		return err
 	}
-	s.settings = maps.Clone(settingDefaults)
-	maps.Copy(s.settings, stored)
+	s.settings = withDefaults(stored)
 	s.limits, err = parseSettings(stored)
 	return err
 }

@@ -30,17 +30,42 @@ func (w *writer) bootstrap(b *commandpb.Bootstrap) error {
 	if cluster == [16]byte{} {
 		return &refusal{errors.New("the id of a cluster cannot be zero")}
 	}
-	w.state.cluster, w.state.unsettled = cluster, true
-	for _, name := range slices.Sorted(maps.Keys(b.Settings)) {
-		if err := execInternal(w.conn, "INSERT INTO _rsqld_settings VALUES (?, ?)", name, b.Settings[name]); err != nil {
-			return err
-		}
+	w.state.cluster = cluster
+	if err := w.storeSettings(b.Settings); err != nil {
+		return err
 	}
 	if err := w.insertMember(founderID, b.Member); err != nil {
 		return err
 	}
 	if b.Token != nil {
 		return w.mintToken(b.Token)
+	}
+	return nil
+}
+
+// changeSettings changes settings of the cluster. They act once the transaction is committed: some do not act inside of
+// one.
+func (w *writer) changeSettings(c *commandpb.ChangeSettings) error {
+	if w.state.cluster == [16]byte{} {
+		return ErrNotBootstrapped
+	}
+	if err := CheckSettings(c.Settings); err != nil {
+		return &refusal{err}
+	}
+	return w.storeSettings(c.Settings)
+}
+
+// storeSettings stores settings that were checked. One that is empty is not stored: it has its default.
+func (w *writer) storeSettings(settings map[string]string) error {
+	w.state.unsettled = true
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		sql, args := "INSERT OR REPLACE INTO _rsqld_settings VALUES (?, ?)", []any{name, settings[name]}
+		if settings[name] == "" {
+			sql, args = "DELETE FROM _rsqld_settings WHERE name = ?", args[:1]
+		}
+		if err := execInternal(w.conn, sql, args...); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -26,13 +26,9 @@ type writer struct {
 	left leftovers
 	// sequence is how a full AUTOINCREMENT table is told from a full disk.
 	sequence sequenceWatch
+	// leftOut are the ingredients of determinism that a test does without.
+	leftOut ingredient
 }
-
-// MaxValueBytes is the size of the largest text, blob or row. Past it SQLite says "string or blob too big", on every
-// replica; without it a node with less memory would fail where the others go on.
-const MaxValueBytes = 256 << 20
-
-var lengthLimit = sqlite.LimitValue{Limit: sqlite.LimitLength, Value: MaxValueBytes}
 
 // openWriter opens the writer of the database at path. The settings that hold for it are in the database itself.
 func openWriter(path string, isNew bool, fault sqlite.FaultFunc) (*writer, error) {
@@ -40,7 +36,6 @@ func openWriter(path string, isNew bool, fault sqlite.FaultFunc) (*writer, error
 	options := sqlite.WriterOptions(w.clock)
 	options.Create = isNew
 	options.Fault = fault
-	options.Limits = append(options.Limits, lengthLimit)
 	var err error
 	if w.conn, err = sqlite.Open(path, options); err != nil {
 		return nil, fmt.Errorf("opening %s for writing: %w", path, err)
@@ -64,7 +59,9 @@ func (w *writer) prepare(isNew bool) error {
 		return w.conn.TopLevel() && w.meter.tick()
 	})
 	w.conn.SetUpdateHook(func(u sqlite.Update) {
-		w.meter.changed(u)
+		if w.has(ingredientVeto) {
+			w.meter.changed(u)
+		}
 	})
 	w.conn.SetCommitHook(func(frames int) { w.frames = frames })
 	w.users = newPreparer(w.conn, roleWriter, func() settings { return w.state.limits })
@@ -83,6 +80,7 @@ func (w *writer) load() error {
 	}
 	w.state, w.changed = *s, false
 	w.meter.limits = s.limits
+	s.limits.limit(w.conn)
 	for name, on := range map[string]bool{"foreign_keys": s.limits.foreignKeys, "recursive_triggers": s.limits.recursiveTriggers} {
 		if err := w.conn.Exec(fmt.Sprintf("PRAGMA %s=%s", name, switchWord(on))); err != nil {
 			return fmt.Errorf("setting %s: %w", name, err)
@@ -95,6 +93,9 @@ func (w *writer) load() error {
 // rolled-back ANALYZE or a DROP INDEX what it keeps is not what a restart would read: a query without ORDER BY could
 // then choose other rows.
 func (w *writer) forgetSchema() error {
+	if !w.has(ingredientSchema) {
+		return nil
+	}
 	if err := w.conn.Exec("PRAGMA writable_schema=RESET"); err != nil {
 		return fmt.Errorf("forgetting the schema: %w", err)
 	}

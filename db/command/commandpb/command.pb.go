@@ -38,6 +38,7 @@ type Command struct {
 	//	*Command_UseToken
 	//	*Command_SetMember
 	//	*Command_Bootstrap
+	//	*Command_ChangeSettings
 	Body          isCommand_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -160,6 +161,15 @@ func (x *Command) GetBootstrap() *Bootstrap {
 	return nil
 }
 
+func (x *Command) GetChangeSettings() *ChangeSettings {
+	if x != nil {
+		if x, ok := x.Body.(*Command_ChangeSettings); ok {
+			return x.ChangeSettings
+		}
+	}
+	return nil
+}
+
 type isCommand_Body interface {
 	isCommand_Body()
 }
@@ -184,6 +194,10 @@ type Command_Bootstrap struct {
 	Bootstrap *Bootstrap `protobuf:"bytes,14,opt,name=bootstrap,proto3,oneof"`
 }
 
+type Command_ChangeSettings struct {
+	ChangeSettings *ChangeSettings `protobuf:"bytes,16,opt,name=change_settings,json=changeSettings,proto3,oneof"`
+}
+
 func (*Command_Script) isCommand_Body() {}
 
 func (*Command_MintToken) isCommand_Body() {}
@@ -193,6 +207,8 @@ func (*Command_UseToken) isCommand_Body() {}
 func (*Command_SetMember) isCommand_Body() {}
 
 func (*Command_Bootstrap) isCommand_Body() {}
+
+func (*Command_ChangeSettings) isCommand_Body() {}
 
 // Script is SQL that is executed whole or not at all.
 type Script struct {
@@ -527,6 +543,51 @@ func (x *Bootstrap) GetToken() *MintToken {
 	return nil
 }
 
+// ChangeSettings changes settings of the cluster, all of them or none. An empty value is the default.
+type ChangeSettings struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Settings      map[string]string      `protobuf:"bytes,1,rep,name=settings,proto3" json:"settings,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeSettings) Reset() {
+	*x = ChangeSettings{}
+	mi := &file_db_command_command_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeSettings) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeSettings) ProtoMessage() {}
+
+func (x *ChangeSettings) ProtoReflect() protoreflect.Message {
+	mi := &file_db_command_command_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeSettings.ProtoReflect.Descriptor instead.
+func (*ChangeSettings) Descriptor() ([]byte, []int) {
+	return file_db_command_command_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ChangeSettings) GetSettings() map[string]string {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
 type Member struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -540,7 +601,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_db_command_command_proto_msgTypes[6]
+	mi := &file_db_command_command_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -552,7 +613,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[6]
+	mi := &file_db_command_command_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -565,7 +626,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{6}
+	return file_db_command_command_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Member) GetId() uint64 {
@@ -618,7 +679,7 @@ type MintToken struct {
 
 func (x *MintToken) Reset() {
 	*x = MintToken{}
-	mi := &file_db_command_command_proto_msgTypes[7]
+	mi := &file_db_command_command_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -630,7 +691,7 @@ func (x *MintToken) String() string {
 func (*MintToken) ProtoMessage() {}
 
 func (x *MintToken) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[7]
+	mi := &file_db_command_command_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -643,7 +704,7 @@ func (x *MintToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MintToken.ProtoReflect.Descriptor instead.
 func (*MintToken) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{7}
+	return file_db_command_command_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *MintToken) GetId() []byte {
@@ -699,7 +760,7 @@ type UseToken struct {
 
 func (x *UseToken) Reset() {
 	*x = UseToken{}
-	mi := &file_db_command_command_proto_msgTypes[8]
+	mi := &file_db_command_command_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -711,7 +772,7 @@ func (x *UseToken) String() string {
 func (*UseToken) ProtoMessage() {}
 
 func (x *UseToken) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[8]
+	mi := &file_db_command_command_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -724,7 +785,7 @@ func (x *UseToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UseToken.ProtoReflect.Descriptor instead.
 func (*UseToken) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{8}
+	return file_db_command_command_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *UseToken) GetId() []byte {
@@ -752,7 +813,7 @@ type SetMember struct {
 
 func (x *SetMember) Reset() {
 	*x = SetMember{}
-	mi := &file_db_command_command_proto_msgTypes[9]
+	mi := &file_db_command_command_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -764,7 +825,7 @@ func (x *SetMember) String() string {
 func (*SetMember) ProtoMessage() {}
 
 func (x *SetMember) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[9]
+	mi := &file_db_command_command_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -777,7 +838,7 @@ func (x *SetMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMember.ProtoReflect.Descriptor instead.
 func (*SetMember) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{9}
+	return file_db_command_command_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *SetMember) GetMember() *Member {
@@ -798,7 +859,7 @@ var File_db_command_command_proto protoreflect.FileDescriptor
 
 const file_db_command_command_proto_rawDesc = "" +
 	"\n" +
-	"\x18db/command/command.proto\x12\x10rsqld.command.v1\"\xa7\x03\n" +
+	"\x18db/command/command.proto\x12\x10rsqld.command.v1\"\xf4\x03\n" +
 	"\aCommand\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x12\n" +
 	"\x04time\x18\x02 \x01(\x03R\x04time\x12\x12\n" +
@@ -812,7 +873,8 @@ const file_db_command_command_proto_rawDesc = "" +
 	"\tuse_token\x18\f \x01(\v2\x1a.rsqld.command.v1.UseTokenH\x00R\buseToken\x12<\n" +
 	"\n" +
 	"set_member\x18\r \x01(\v2\x1b.rsqld.command.v1.SetMemberH\x00R\tsetMember\x12;\n" +
-	"\tbootstrap\x18\x0e \x01(\v2\x1b.rsqld.command.v1.BootstrapH\x00R\tbootstrapB\x06\n" +
+	"\tbootstrap\x18\x0e \x01(\v2\x1b.rsqld.command.v1.BootstrapH\x00R\tbootstrap\x12K\n" +
+	"\x0fchange_settings\x18\x10 \x01(\v2 .rsqld.command.v1.ChangeSettingsH\x00R\x0echangeSettingsB\x06\n" +
 	"\x04body\"E\n" +
 	"\x06Script\x12;\n" +
 	"\n" +
@@ -835,6 +897,11 @@ const file_db_command_command_proto_rawDesc = "" +
 	"\x06member\x18\x02 \x01(\v2\x18.rsqld.command.v1.MemberR\x06member\x12E\n" +
 	"\bsettings\x18\x03 \x03(\v2).rsqld.command.v1.Bootstrap.SettingsEntryR\bsettings\x121\n" +
 	"\x05token\x18\x04 \x01(\v2\x1b.rsqld.command.v1.MintTokenR\x05token\x1a;\n" +
+	"\rSettingsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x99\x01\n" +
+	"\x0eChangeSettings\x12J\n" +
+	"\bsettings\x18\x01 \x03(\v2..rsqld.command.v1.ChangeSettings.SettingsEntryR\bsettings\x1a;\n" +
 	"\rSettingsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x7f\n" +
@@ -871,39 +938,43 @@ func file_db_command_command_proto_rawDescGZIP() []byte {
 	return file_db_command_command_proto_rawDescData
 }
 
-var file_db_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_db_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_db_command_command_proto_goTypes = []any{
-	(*Command)(nil),   // 0: rsqld.command.v1.Command
-	(*Script)(nil),    // 1: rsqld.command.v1.Script
-	(*Statement)(nil), // 2: rsqld.command.v1.Statement
-	(*Argument)(nil),  // 3: rsqld.command.v1.Argument
-	(*Value)(nil),     // 4: rsqld.command.v1.Value
-	(*Bootstrap)(nil), // 5: rsqld.command.v1.Bootstrap
-	(*Member)(nil),    // 6: rsqld.command.v1.Member
-	(*MintToken)(nil), // 7: rsqld.command.v1.MintToken
-	(*UseToken)(nil),  // 8: rsqld.command.v1.UseToken
-	(*SetMember)(nil), // 9: rsqld.command.v1.SetMember
-	nil,               // 10: rsqld.command.v1.Bootstrap.SettingsEntry
+	(*Command)(nil),        // 0: rsqld.command.v1.Command
+	(*Script)(nil),         // 1: rsqld.command.v1.Script
+	(*Statement)(nil),      // 2: rsqld.command.v1.Statement
+	(*Argument)(nil),       // 3: rsqld.command.v1.Argument
+	(*Value)(nil),          // 4: rsqld.command.v1.Value
+	(*Bootstrap)(nil),      // 5: rsqld.command.v1.Bootstrap
+	(*ChangeSettings)(nil), // 6: rsqld.command.v1.ChangeSettings
+	(*Member)(nil),         // 7: rsqld.command.v1.Member
+	(*MintToken)(nil),      // 8: rsqld.command.v1.MintToken
+	(*UseToken)(nil),       // 9: rsqld.command.v1.UseToken
+	(*SetMember)(nil),      // 10: rsqld.command.v1.SetMember
+	nil,                    // 11: rsqld.command.v1.Bootstrap.SettingsEntry
+	nil,                    // 12: rsqld.command.v1.ChangeSettings.SettingsEntry
 }
 var file_db_command_command_proto_depIdxs = []int32{
 	1,  // 0: rsqld.command.v1.Command.script:type_name -> rsqld.command.v1.Script
-	7,  // 1: rsqld.command.v1.Command.mint_token:type_name -> rsqld.command.v1.MintToken
-	8,  // 2: rsqld.command.v1.Command.use_token:type_name -> rsqld.command.v1.UseToken
-	9,  // 3: rsqld.command.v1.Command.set_member:type_name -> rsqld.command.v1.SetMember
+	8,  // 1: rsqld.command.v1.Command.mint_token:type_name -> rsqld.command.v1.MintToken
+	9,  // 2: rsqld.command.v1.Command.use_token:type_name -> rsqld.command.v1.UseToken
+	10, // 3: rsqld.command.v1.Command.set_member:type_name -> rsqld.command.v1.SetMember
 	5,  // 4: rsqld.command.v1.Command.bootstrap:type_name -> rsqld.command.v1.Bootstrap
-	2,  // 5: rsqld.command.v1.Script.statements:type_name -> rsqld.command.v1.Statement
-	3,  // 6: rsqld.command.v1.Statement.args:type_name -> rsqld.command.v1.Argument
-	4,  // 7: rsqld.command.v1.Argument.value:type_name -> rsqld.command.v1.Value
-	6,  // 8: rsqld.command.v1.Bootstrap.member:type_name -> rsqld.command.v1.Member
-	10, // 9: rsqld.command.v1.Bootstrap.settings:type_name -> rsqld.command.v1.Bootstrap.SettingsEntry
-	7,  // 10: rsqld.command.v1.Bootstrap.token:type_name -> rsqld.command.v1.MintToken
-	6,  // 11: rsqld.command.v1.UseToken.member:type_name -> rsqld.command.v1.Member
-	6,  // 12: rsqld.command.v1.SetMember.member:type_name -> rsqld.command.v1.Member
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	6,  // 5: rsqld.command.v1.Command.change_settings:type_name -> rsqld.command.v1.ChangeSettings
+	2,  // 6: rsqld.command.v1.Script.statements:type_name -> rsqld.command.v1.Statement
+	3,  // 7: rsqld.command.v1.Statement.args:type_name -> rsqld.command.v1.Argument
+	4,  // 8: rsqld.command.v1.Argument.value:type_name -> rsqld.command.v1.Value
+	7,  // 9: rsqld.command.v1.Bootstrap.member:type_name -> rsqld.command.v1.Member
+	11, // 10: rsqld.command.v1.Bootstrap.settings:type_name -> rsqld.command.v1.Bootstrap.SettingsEntry
+	8,  // 11: rsqld.command.v1.Bootstrap.token:type_name -> rsqld.command.v1.MintToken
+	12, // 12: rsqld.command.v1.ChangeSettings.settings:type_name -> rsqld.command.v1.ChangeSettings.SettingsEntry
+	7,  // 13: rsqld.command.v1.UseToken.member:type_name -> rsqld.command.v1.Member
+	7,  // 14: rsqld.command.v1.SetMember.member:type_name -> rsqld.command.v1.Member
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_db_command_command_proto_init() }
@@ -917,6 +988,7 @@ func file_db_command_command_proto_init() {
 		(*Command_UseToken)(nil),
 		(*Command_SetMember)(nil),
 		(*Command_Bootstrap)(nil),
+		(*Command_ChangeSettings)(nil),
 	}
 	file_db_command_command_proto_msgTypes[4].OneofWrappers = []any{
 		(*Value_Integer)(nil),
@@ -930,7 +1002,7 @@ func file_db_command_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_db_command_command_proto_rawDesc), len(file_db_command_command_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
