@@ -59,6 +59,9 @@ func (f *facts) remarkable() bool {
 // authorize is the policy as SQLite's authorizer (sqlite.org/c3ref/set_authorizer.html). It denies at once, because
 // some PRAGMAs act while they are prepared.
 func (f *facts) authorize(s settings, a sqlite.Action) sqlite.Decision {
+	if a.Op == sqlite.OpAnalyze && isInternal(a.Arg1) {
+		return sqlite.Ignore // users may read the statistics, and samples of keys are among them
+	}
 	refusal := f.judge(s, a)
 	if refusal == nil {
 		return sqlite.Allow
@@ -94,13 +97,18 @@ func (f *facts) judge(s settings, a sqlite.Action) *PolicyError {
 	if isTemp(a) && !f.alter {
 		return &PolicyError{"temp", "a temporary object would be lost at a restart and is on one node only; create an ordinary table and drop it, or use a CTE"}
 	}
-	// ANALYZE and REINDEX of everything name the internal tables too.
-	if a.Op != sqlite.OpAnalyze && a.Op != sqlite.OpReindex && (isInternal(a.Arg1) || isInternal(a.Arg2)) {
+	// REINDEX of everything names the internal tables too.
+	if a.Op != sqlite.OpReindex && (isInternal(a.Arg1) || isInternal(a.Arg2)) {
 		return &PolicyError{"access to " + internalPrefix + "_*", "names that begin with " + internalPrefix + " belong to rsqld itself; choose another name"}
 	}
 	f.note(a)
-	if a.Op == sqlite.OpRead {
+	switch a.Op {
+	case sqlite.OpRead:
 		return f.judgeRead(a)
+	case sqlite.OpInsert, sqlite.OpUpdate, sqlite.OpDelete:
+		if isPages(a.Arg1) {
+			return refusePages(a.Arg1)
+		}
 	}
 	return nil
 }
@@ -153,13 +161,23 @@ func (f *facts) verdict() *PolicyError {
 func (f *facts) judgeRead(a sqlite.Action) *PolicyError {
 	table := strings.ToLower(a.Arg1)
 	switch {
-	case table == "sqlite_dbpage" || table == "dbstat":
-		return &PolicyError{"reading " + table, "it shows the pages of one node's file, secrets of rsqld among them; use `rsqld backup` for the file"}
+	case isPages(table):
+		return refusePages(table)
 	case strings.HasPrefix(table, "pragma_") && !f.alter && f.onlyReads == nil:
 		// ALTER TABLE itself reads pragma_quick_check to hold old rows against a new constraint.
 		f.onlyReads = &PolicyError{"reading " + table + " in a write", "what it shows may differ between nodes; read it first and write the values"}
+	case namedAtRandom(a.Arg2) && f.onlyReads == nil:
+		f.onlyReads = &PolicyError{"a column of " + a.Arg1 + " in a write whose name SQLite has made up", "the name is random; give each column of the view its own by AS"}
 	}
 	return nil
+}
+
+// namedAtRandom reports whether a column may be one of more than five equal names of a view, which SQLite tells apart by
+// a colon and a random number. Which number it is differs between nodes and must not be told.
+func namedAtRandom(column string) bool {
+	const shortest = 5 // digits of a number that nobody counted up to
+	digits := len(column) - len(strings.TrimRight(column, "0123456789"))
+	return digits >= shortest && len(column) > digits && column[len(column)-digits-1] == ':'
 }
 
 // judgeFunction looks at the functions whose value differs between nodes or reaches outside.
@@ -198,6 +216,10 @@ func refuseVacuum() *PolicyError {
 	return &PolicyError{"vacuum", "it would renumber rowids on one node only; `pragma incremental_vacuum` frees pages on every node, and `rsqld backup` writes a copy"}
 }
 
+func refusePages(table string) *PolicyError {
+	return &PolicyError{"access to " + strings.ToLower(table), "it is the pages of one node's file, secrets of rsqld among them; use `rsqld backup` for the file"}
+}
+
 func refuseStatistics() *PolicyError {
 	return &PolicyError{"writing sqlite_stat*", "the query planner keeps the statistics in memory too; run ANALYZE, which is replicated"}
 }
@@ -216,6 +238,11 @@ func isTemp(a sqlite.Action) bool {
 // isInternal reports whether a name is reserved for the engine's own tables. SQLite's names have no case.
 func isInternal(name string) bool {
 	return len(name) >= len(internalPrefix) && strings.EqualFold(name[:len(internalPrefix)], internalPrefix)
+}
+
+// isPages reports whether a table shows the pages of the file.
+func isPages(table string) bool {
+	return strings.EqualFold(table, "sqlite_dbpage") || strings.EqualFold(table, "dbstat")
 }
 
 func isStatistics(table string) bool {

@@ -1,11 +1,8 @@
 package engine
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
-	"reflect"
 	"strings"
 	"testing"
 
@@ -117,114 +114,6 @@ func hostileLog(t testing.TB, count int) *log {
 	return l
 }
 
-// contentHash hashes every row of every table, by an own connection to a closed database.
-func contentHash(t testing.TB, file string) string {
-	t.Helper()
-	conn, err := sqlite.Open(file, sqlite.ReaderOptions())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	var tables []string
-	hash := sha256.New()
-	err = queryInternal(conn, "select name, type, sql from sqlite_schema order by name", func(s *sqlite.Stmt) error {
-		if s.ColumnText(1) == "table" {
-			tables = append(tables, s.ColumnText(0))
-		}
-		fmt.Fprintf(hash, "%s %s %s\n", s.ColumnText(0), s.ColumnText(1), s.ColumnText(2))
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, table := range tables {
-		fmt.Fprintln(hash, table)
-		var packed []byte
-		if err := queryInternal(conn, fmt.Sprintf("select * from %q", table), func(s *sqlite.Stmt) error {
-			packed = appendRow(packed[:0], s, s.ColumnCount())
-			hash.Write(packed)
-			return nil
-		}); err != nil {
-			t.Fatalf("%s: %v", table, err)
-		}
-	}
-	if err := queryInternal(conn, "pragma integrity_check", func(s *sqlite.Stmt) error {
-		if found := s.ColumnText(0); found != "ok" {
-			t.Errorf("integrity check: %s", found)
-		}
-		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
-	return hex.EncodeToString(hash.Sum(nil))
-}
-
-// replicate applies the log in batches of a size, with restarts between random entries, and returns what came out.
-func replicate(t testing.TB, l *log, size int, restarts bool, tamper func(*Engine)) (results []*Result, chain Chain, content string) {
-	t.Helper()
-	random := rand.New(rand.NewPCG(uint64(size), 1))
-	e := openEngine(t, Config{})
-	for applied := 0; applied < len(l.entries); applied = int(e.Applied()) {
-		if tamper != nil {
-			tamper(e)
-		}
-		batch := l.entries[applied:min(applied+size, len(l.entries))]
-		if restarts && random.IntN(2) == 0 {
-			batch = batch[:1+random.IntN(len(batch))]
-		}
-		got, err := e.Apply(batch)
-		if err != nil && tamper != nil {
-			return nil, Chain{}, err.Error() // the engine found it out by itself
-		}
-		if err != nil {
-			t.Fatalf("batch size %d, entry %d: %v", size, applied+1, err)
-		}
-		for _, r := range got {
-			result, _ := r.(*Result)
-			results = append(results, result)
-		}
-		if restarts && random.IntN(max(2, 100/size)) == 0 {
-			if err := e.Close(); err != nil {
-				t.Fatal(err)
-			}
-			e = openEngine(t, Config{Dir: e.config.Dir})
-		}
-	}
-	chain = e.Chain()
-	if err := e.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return results, chain, contentHash(t, e.file())
-}
-
-// Replicas that apply the same entries in batches of other sizes, with restarts between them, have the same result of
-// each entry, the same chain and the same rows.
-func TestReplicasAreEqual(t *testing.T) {
-	l := hostileLog(t, 600)
-	results, chain, content := replicate(t, l, 1, false, nil)
-	failed, codes := 0, map[int]int{}
-	for _, r := range results {
-		if r != nil && r.Err != nil {
-			failed++
-			codes[r.Extended]++
-		}
-	}
-	if failed < 100 || failed > 450 || len(codes) < 6 {
-		t.Errorf("%d of %d entries failed, with codes %v: the workload proves little", failed, len(results), codes)
-	}
-	for _, size := range []int{17, 61, 500} {
-		otherResults, otherChain, otherContent := replicate(t, l, size, true, nil)
-		for i := range results {
-			if !reflect.DeepEqual(results[i], otherResults[i]) {
-				t.Fatalf("batch size %d, entry %d (%s):\n got %+v\nwant %+v", size, i+1, l.text(i), otherResults[i], results[i])
-			}
-		}
-		if otherChain != chain || otherContent != content {
-			t.Errorf("batch size %d: chain %v and content %.8s, want %v and %.8s", size, otherChain, otherContent, chain, content)
-		}
-	}
-}
-
 // text is what entry i says, for messages.
 func (l *log) text(i int) string { return strings.ToValidUTF8(string(l.entries[i].Data), ".") }
 
@@ -297,25 +186,6 @@ func TestStatisticsAreThoseOfARestart(t *testing.T) {
 		}
 		if chosen[0] != chosen[1] {
 			t.Errorf("after %q the rows %s are chosen, and after a restart %s", analyze, chosen[0], chosen[1])
-		}
-	}
-}
-
-// With one ingredient of determinism taken away the replicas differ: the test above has power.
-func TestReplicasDifferWithout(t *testing.T) {
-	l := hostileLog(t, 150)
-	_, chain, content := replicate(t, l, 1, false, nil)
-	tests := map[string]func(*Engine){
-		"the clock": func(e *Engine) { e.writer.clock = sqlite.NewClock() },
-		"the seed": func(e *Engine) {
-			e.writer.conn.SetUpdateHook(func(u sqlite.Update) { e.writer.conn.SeedRandom(rand.Uint64()) })
-		},
-		"the veto and the row count": func(e *Engine) { e.writer.conn.SetUpdateHook(func(sqlite.Update) {}) },
-	}
-	for name, tamper := range tests {
-		_, otherChain, otherContent := replicate(t, l, 10, false, tamper)
-		if otherChain == chain && otherContent == content {
-			t.Errorf("without %s nothing differs", name)
 		}
 	}
 }

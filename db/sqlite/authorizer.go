@@ -59,10 +59,16 @@ type Action struct {
 type Decision struct {
 	Denied bool
 	Reason string // becomes the Message of the Error, whose code is CodeAuth
+	// Ignored leaves the action out and goes on: a column reads as NULL or is not updated, ANALYZE passes a table by.
+	// Denied outranks it.
+	Ignored bool
 }
 
 // Allow lets the action pass.
 var Allow = Decision{}
+
+// Ignore leaves the action out without an error.
+var Ignore = Decision{Ignored: true}
 
 // Deny refuses the action, and with it the statement: Prepare or Step fails with CodeAuth and the reason.
 func Deny(reason string) Decision { return Decision{Denied: true, Reason: reason} }
@@ -113,7 +119,10 @@ func (a *authorizer) ask(op int32, arg1, arg2, db, trigger uintptr) int32 {
 		Trigger: a.name(trigger),
 		HasArg2: arg2 != 0,
 	})
-	if !d.Denied {
+	switch {
+	case !d.Denied && d.Ignored:
+		return lib.SQLITE_IGNORE
+	case !d.Denied:
 		return lib.SQLITE_OK
 	}
 	if !a.denial.Denied {
