@@ -238,6 +238,11 @@ func (c *checker) vote(n *node, term raft.Term, candidate raft.ID) {
 }
 
 func (c *checker) acknowledged(n *node, m raft.AppendAck) {
+	if m.Term < n.durable.hard.Term {
+		// What it was told in a later term, in the same write, may have cut what it acknowledges here: then this is an
+		// answer that comes late.
+		return
+	}
 	if last := n.durable.last().Index; m.Match > last {
 		c.world.fail("promises-are-durable", "node %d acknowledges %d, and its disk holds entries up to %d", n.id, m.Match, last)
 	}
@@ -338,6 +343,9 @@ func (c *checker) committed(n *node, index raft.Index) {
 		}
 	}
 	n.commit = index
+	if role, term, _ := n.handler.Role(); role == raft.Leader && n.cursed == term {
+		w.nemesis.firstCommit(n)
+	}
 }
 
 // choose notes a committed entry: the first time it must be on the disks of a quorum, ever after be the same.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/rsqld/rsqld/raft"
@@ -31,12 +30,13 @@ const (
 	actDamage
 	actReplaceDisk
 	actCompact
+	actForget
 	actionKinds
 )
 
 func (k actionKind) String() string {
 	return [...]string{"crash", "kill", "die within", "crash all", "pause", "transfer", "change", "partition", "heal", "clog",
-		"stall", "disk errors", "full disk", "damage", "replace disk", "compact"}[k]
+		"stall", "disk errors", "full disk", "damage", "replace disk", "compact", "forget"}[k]
 }
 
 // nemesis does harm, and changes the cluster, all the time that the phase of faults lasts.
@@ -107,6 +107,8 @@ func (n *nemesis) take(kind actionKind, chance *rand.Rand) {
 		n.change(chance)
 	case actPartition:
 		n.partition(chance)
+	case actForget:
+		n.forget(chance)
 	case actCompact:
 		trailing := raft.Index(chance.IntN(3) * chance.IntN(40))
 		for _, v := range w.nodes {
@@ -132,27 +134,44 @@ func (n *nemesis) elected(leader *node) {
 	if w.calm || !happens(chance, w.swarm.curse) {
 		return
 	}
-	leader.later(leader.life, exponential(chance, w.swarm.curseAfter), func() {
-		if w.calm {
-			return
+	after := exponential(chance, w.swarm.curseAfter)
+	if chance.IntN(2) == 0 {
+		// When it commits first: what it has not committed yet is nobody's, unless it was hasty.
+		leader.cursed = leader.term
+		return
+	}
+	leader.later(leader.life, after, func() { n.curse(leader, chance) })
+}
+
+// firstCommit harms a leader that has committed for the first time in its term.
+func (n *nemesis) firstCommit(leader *node) {
+	n.elections++
+	chance := n.world.chance(fmt.Sprint("election ", n.elections))
+	leader.cursed = 0
+	leader.later(leader.life, time.Duration(chance.Int64N(int64(100*time.Microsecond))), func() { n.curse(leader, chance) })
+}
+
+func (n *nemesis) curse(leader *node, chance *rand.Rand) {
+	w := n.world
+	if w.calm {
+		return
+	}
+	kind := chance.IntN(5)
+	w.note(leader.id, "is cursed: %d", kind)
+	if kind < 2 {
+		n.stop(leader, kind == 0)
+		return
+	}
+	w.counts.Partitions++
+	spared := w.nodes[chance.IntN(len(w.nodes))]
+	for _, other := range w.nodes {
+		if other == leader || kind == 4 && other == spared {
+			continue
 		}
-		kind := chance.IntN(5)
-		w.note(leader.id, "is cursed: %d", kind)
-		if kind < 2 {
-			n.stop(leader, kind == 0)
-			return
-		}
-		w.counts.Partitions++
-		spared := w.nodes[chance.IntN(len(w.nodes))]
-		for _, other := range w.nodes {
-			if other == leader || kind == 4 && other == spared {
-				continue
-			}
-			w.network.cut[[2]raft.ID{leader.id, other.id}] = kind != 2
-			w.network.cut[[2]raft.ID{other.id, leader.id}] = kind != 3
-		}
-		w.after(exponential(chance, time.Second), w.network.heal)
-	})
+		w.network.cut[[2]raft.ID{leader.id, other.id}] = kind != 2
+		w.network.cut[[2]raft.ID{other.id, leader.id}] = kind != 3
+	}
+	w.after(exponential(chance, time.Second), w.network.heal)
 }
 
 func (n *nemesis) stop(v *node, power bool) {
@@ -160,65 +179,6 @@ func (n *nemesis) stop(v *node, power bool) {
 		n.world.counts.Crashes++
 		v.end(power)
 	}
-}
-
-// harmDisk does what disks do.
-func (n *nemesis) harmDisk(kind actionKind, v *node, chance *rand.Rand) {
-	w := n.world
-	switch kind {
-	case actStall:
-		v.disk.Stall(w.now + time.Duration(chance.Int64N(int64(60*time.Second)))/time.Duration(1+chance.IntN(60)))
-	case actDiskErrors:
-		v.disk.SetFaults(Faults{Read: 0.02 * chance.Float64(), Write: 0.02 * chance.Float64(), Sync: 0.02 * chance.Float64(),
-			Drop: chance.Float64(), Flip: 0.1 * chance.Float64()})
-		w.after(exponential(chance, 2*time.Second), func() { v.disk.SetFaults(Faults{}) })
-	case actFull:
-		v.disk.SetCapacity(v.disk.Used() + chance.IntN(4*int(w.swarm.segment)))
-		w.after(exponential(chance, 3*time.Second), func() { v.disk.SetCapacity(0) })
-	case actDamage:
-		part := logDir
-		if chance.IntN(3) > 0 {
-			part = v.newestSegment()
-		}
-		damage, found := v.disk.Settled(part)
-		lost := LostBy(damage.Name)
-		if !found || v.out != "" || !n.mayLose(v, lost) {
-			return
-		}
-		w.atlas.Damaged(v.id, lost)
-		v.disk.Inflict(damage)
-		v.unnoticed = true
-		w.note(v.id, "suffers %v", damage)
-		// Nobody sees it before the log is read.
-		v.later(v.life, exponential(chance, 300*time.Millisecond), func() { n.stop(v, chance.IntN(4) > 0) })
-	case actReplaceDisk:
-		if v.out != "" || chance.IntN(5) > 0 || !n.mayLose(v, Everything) {
-			return
-		}
-		w.atlas.Damaged(v.id, Everything)
-		n.stop(v, true)
-		v.disk.Replace()
-		w.note(v.id, "has an empty disk")
-	}
-	w.counts.DiskFaults++
-}
-
-// newestSegment returns the name of the file that the newest entries are in.
-func (n *node) newestSegment() (newest string) {
-	n.disk.files(n.disk.root.dir, func(name string, _ *inode) {
-		if strings.HasSuffix(name, ".wal") {
-			newest = max(newest, name)
-		}
-	})
-	return newest
-}
-
-// mayLose reports whether damage to a node leaves every entry whole somewhere. It does not happen while the members change:
-// a change can make a minority the majority.
-func (n *nemesis) mayLose(v *node, lost raft.Range) bool {
-	w := n.world
-	configuration, settled := w.settledConfiguration()
-	return settled && w.atlas.SetVoters(configuration.Voters) && w.atlas.May(v.id, lost)
 }
 
 // settledConfiguration returns the configuration of all logs, if it is the same everywhere and not joint.

@@ -84,6 +84,8 @@ type node struct {
 	// role and term are as the checker has seen them.
 	role raft.Role
 	term raft.Term
+	// cursed is the term in which the nemesis waits for this leader's first commit, or 0.
+	cursed raft.Term
 	// commit is the newest index that the core handed out to be applied.
 	commit raft.Index
 }

@@ -20,7 +20,7 @@ var (
 	firstSeed = flag.Uint64("seed", 1, "the first seed of TestSim")
 	seedCount = flag.Uint64("seeds", 200, "how many seeds TestSim runs")
 	seconds   = flag.Int("seconds", 10, "the simulated time of the faults of each seed")
-	traced    = flag.Bool("trace", false, "print the newest events before a violation, and the smallest world that has it")
+	traced    = flag.Bool("explain", false, "print the newest events before a violation, and the smallest world that has it")
 )
 
 // sweep runs worlds in parallel and hands each result to see, one at a time, in no order.
