@@ -75,7 +75,7 @@ func (c *client) next(attempt int) {
 func (c *client) target() *node {
 	var up []*node
 	for _, n := range c.world.nodes {
-		if n.up && !n.frozen() {
+		if n.up && (!n.frozen() || n == c.world.limping) {
 			up = append(up, n)
 		}
 	}
@@ -84,7 +84,7 @@ func (c *client) target() *node {
 	}
 	n := up[c.chance.IntN(len(up))]
 	if _, _, leader := n.handler.Role(); leader != 0 && c.chance.IntN(5) > 0 {
-		if l := c.world.node(leader); l.up && !l.frozen() {
+		if l := c.world.node(leader); l.up && (!l.frozen() || l == c.world.limping) {
 			return l
 		}
 	}

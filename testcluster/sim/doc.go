@@ -35,6 +35,7 @@
 //	applied-is-durable      what is applied is in the own log
 //	quorums-intersect       those of a configuration and those of the next one
 //	one-open-configuration  a leader changes only a configuration that is committed
+//	check-quorum            a leader that hears from no quorum stops
 //	monotone                terms and commits only rise
 //	contiguous-writes       writes continue the log
 //	bounded-memory          what waits inside a node stays within its limits

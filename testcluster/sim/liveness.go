@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/rsqld/rsqld/raft"
+	"github.com/rsqld/rsqld/raft/replica"
 )
 
 // lifeLimit is within what time the core must be alive again: 20 election timeouts of the longest kind, 2T. An election
@@ -17,7 +18,7 @@ const lifeLook = 20 * time.Millisecond
 
 // comeAlive ends the phase of faults and demands life: a core is drawn, nodes that can decide in every configuration that
 // may count. All faults inside it end, all others stay for ever: what is down outside stays down, cuts between the core
-// and the rest remain. Within lifeLimit the core must have a leader, every client an acknowledged write, and all members
+// and the rest remain, or one node of the rest has a disk that stands still. Within lifeLimit the core must have a leader, every client an acknowledged write, and all members
 // of the core the same content.
 func (w *World) comeAlive() {
 	core := w.drawCore()
@@ -31,9 +32,14 @@ func (w *World) comeAlive() {
 		w.checker.core[n.id] = true
 	}
 	w.network.calm(core)
+	w.drawLimping(core)
 	written := make([]int, len(w.clients))
 	for i, c := range w.clients {
 		written[i] = c.written
+	}
+	for _, n := range w.nodes {
+		// Nobody changes the members any more: the core was drawn for those that there are.
+		n.proposals = slices.DeleteFunc(n.proposals, func(p *replica.Proposal) bool { return p.Membership != nil })
 	}
 	for _, n := range core {
 		n.paused = 0
@@ -53,6 +59,36 @@ func (w *World) comeAlive() {
 		}
 	}
 	w.fail("liveness", "core %v after %v: %s", coreIDs(core), lifeLimit, missing)
+}
+
+// drawLimping lets, at times, a running voter outside the core take part in everything but have a disk that stands still for
+// ever, the leader if it can be: leadership must come into the core (hazard of hashicorp/raft#503).
+func (w *World) drawLimping(core []*node) {
+	var limping *node
+	configuration, _ := w.settledConfiguration()
+	for _, n := range w.nodes {
+		voter := configuration.Voter(n.id) && n.out == "" && n.up && !n.disk.Dead()
+		if voter && !slices.Contains(core, n) && (limping == nil || n.role == raft.Leader) {
+			limping = n
+		}
+	}
+	if limping == nil || w.chance("limping").IntN(2) == 0 {
+		return
+	}
+	for _, at := range []raft.ConfigurationAt{limping.durable.configuration(), limping.shadow.configuration()} {
+		in := func(id raft.ID) bool { return w.checker.core[id] }
+		if !isQuorum(&at.Configuration, in) {
+			return // it would bring a configuration into the core in which that cannot decide
+		}
+	}
+	for _, n := range core {
+		delete(w.network.cut, [2]raft.ID{n.id, limping.id})
+		delete(w.network.cut, [2]raft.ID{limping.id, n.id})
+	}
+	limping.paused = w.now
+	limping.disk.Stall(w.now + time.Hour)
+	w.limping = limping
+	w.note(limping.id, "limps")
 }
 
 // wakeUp lets a node of the core run, whatever it waited for.

@@ -2,10 +2,12 @@ package sim
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/rsqld/rsqld/raft"
+	"github.com/rsqld/rsqld/raft/replica"
 )
 
 // harmDisk does what disks do.
@@ -43,6 +45,11 @@ func (n *nemesis) harmDisk(kind actionKind, v *node, chance *rand.Rand) {
 // a change can make a minority the majority.
 func (n *nemesis) mayLose(v *node, lost raft.Range) bool {
 	w := n.world
+	for _, other := range w.nodes {
+		if slices.ContainsFunc(other.proposals, func(p *replica.Proposal) bool { return p.Membership != nil }) {
+			return false // a paused process has a change in its hands
+		}
+	}
 	configuration, settled := w.settledConfiguration()
 	return settled && w.atlas.SetVoters(configuration.Voters) && w.atlas.May(v.id, lost)
 }

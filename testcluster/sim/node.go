@@ -82,8 +82,9 @@ type node struct {
 	// installing answers the sender of the snapshot that is being installed.
 	installing func(error)
 	// role and term are as the checker has seen them.
-	role raft.Role
-	term raft.Term
+	role    raft.Role
+	term    raft.Term
+	contact contact
 	// cursed is the term in which the nemesis waits for this leader's first commit, or 0.
 	cursed raft.Term
 	// commit is the newest index that the core handed out to be applied.
@@ -229,6 +230,7 @@ func (n *node) run(core *raft.Node) {
 	n.handler = replica.NewHandler(core, T, limits, replica.Environment{
 		Clock: n, Writer: n, Loader: n, Committer: n, Transport: n, Waiters: n.waiters, Snapshots: courier{n},
 	})
+	n.contact = contact{}
 	n.up, n.role, n.term, n.commit = true, raft.Follower, 0, n.machine.applied.Index
 	n.world.note(n.id, "starts, log ends at %v, applied %v", n.shadow.last(), n.machine.applied)
 	n.handler.Process()
@@ -306,6 +308,9 @@ func (n *node) tickLater(life uint64) {
 		n.tickLater(life)
 		n.tick = true
 		n.turn()
+		if n.up && n.world.now >= n.paused {
+			n.world.checker.ticked(n)
+		}
 	})
 }
 
@@ -344,6 +349,7 @@ func (n *node) turn() {
 	n.mail, n.proposals, n.reads, n.tick = nil, nil, nil, false
 	n.handler.Applied(n.applier.Applied())
 	for _, m := range mail {
+		n.contact.hears(n.world.now, m.Header().From)
 		// An error is the core's way to say that the message was stale or malformed. Both are a network's normal.
 		_ = n.handler.Step(m)
 	}

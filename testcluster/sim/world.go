@@ -31,9 +31,11 @@ type World struct {
 	history History
 
 	// calm says that the phase of faults is over: the liveness phase runs.
-	calm   bool
-	counts Counts
-	trace  trace
+	calm bool
+	// limping is a node outside the core of the liveness phase whose disk stands still, nil without one.
+	limping *node
+	counts  Counts
+	trace   trace
 	// violation ends the run.
 	violation *Violation
 }

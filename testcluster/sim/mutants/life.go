@@ -51,10 +51,8 @@ func (r *runner) live(ctx context.Context, m *sim.Mutant, dir string) (v verdict
 		return v, err
 	}
 	binary := filepath.Join(dir, "sim.exe")
-	build := exec.CommandContext(ctx, "go", "test", "-c", "-overlay", overlay, "-o", binary, "./testcluster/sim")
-	build.Dir = r.root
-	if out, err := build.CombinedOutput(); err != nil {
-		return v, fmt.Errorf("%w: %w: it does not compile:\n%s", sim.ErrMutant, err, out)
+	if err := r.compile(ctx, binary, "-overlay", overlay); err != nil {
+		return v, fmt.Errorf("%w: it does not compile: %w", sim.ErrMutant, err)
 	}
 	for next := 1; next <= r.seeds && v.seed == 0; {
 		if next, err = v.advance(ctx, r, binary, next, min(chunk, r.seeds-next+1)); err != nil {
@@ -62,6 +60,17 @@ func (r *runner) live(ctx context.Context, m *sim.Mutant, dir string) (v verdict
 		}
 	}
 	return v, nil
+}
+
+// compile makes a simulator.
+func (r *runner) compile(ctx context.Context, binary string, flags ...string) error {
+	args := append([]string{"test", "-c", "-o", binary}, flags...)
+	build := exec.CommandContext(ctx, "go", append(args, "./testcluster/sim")...)
+	build.Dir = r.root
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w:\n%s", err, out)
+	}
+	return nil
 }
 
 // advance runs seeds in one process and returns the next one to be run. A process that dies without a word is run again
@@ -72,7 +81,13 @@ func (v *verdict) advance(ctx context.Context, r *runner, binary string, from, c
 	case ctx.Err() != nil:
 		return 0, context.Cause(ctx)
 	case said.violated != 0:
-		v.seed, v.invariant, v.panics = said.violated, said.invariant, v.panics+said.panics
+		v.panics += said.panics
+		sound, err := r.process(ctx, r.sound, said.violated, 1)
+		if err != nil || sound.violated != 0 {
+			// What is wrong without the mutant as well says nothing about it.
+			return 0, fmt.Errorf("seed %d violates %s without a mutant (%w)", said.violated, sound.invariant, err)
+		}
+		v.seed, v.invariant = said.violated, said.invariant
 	case said.complete:
 		v.ran, v.panics = v.ran+count-said.panics, v.panics+said.panics
 	case count > 1:
