@@ -28,10 +28,10 @@
 //
 //	record, a multiple of 8 bytes
 //	offset  size  field
-//	0       4     CRC-32C of the salt and of everything after this field
+//	0       4     CRC-32C of salt, offset and everything after this field
 //	4       4     length of the record
 //	8       2     flags: 1 marker
-//	10      2     low half of the CRC-32C of the salt and of the record's first 88 bytes without this field and the one at 0
+//	10      2     low half of the CRC-32C of salt, offset and the record's first 88 bytes without this field and the one at 0
 //	12      4     number of entries
 //	16      8     running hash of everything before
 //	24      8     number of the record
@@ -40,9 +40,10 @@
 //	72      16    term and index of the entry before its first one, after the truncation
 //	88            entries: term (8), length (4), kind (1), 3 zeros, data
 //
-// The salt is new for each segment, so that bytes of another segment never look valid. The running hash and the number tie
-// the records together, so that one that is missing is found. Therefore a segment that Compact takes out of the log can be
-// the next spare as it is: its old records have another salt and lower numbers. One is kept for that.
+// The salt is new for each segment, so that bytes of another segment never look valid, and the offset counts too, so that no
+// record is valid in the place of another. The running hash and the number tie the records together, so that one that is
+// missing is found. Therefore a segment that Compact takes out of the log can be the next spare as it is: its old records
+// have another salt and lower numbers. One is kept for that.
 //
 // A snapshot that the log does not reach lets it begin anew: with a segment whose header has the flag and the new base, and
 // with the record that the snapshot came in already in it when it gets its name. The name is the single step that makes

@@ -8,7 +8,8 @@ func Reseal(b []byte) (name string) {
 	le := binary.LittleEndian
 	le.PutUint32(b[headerSize-4:], checksum(0, b[:headerSize-4]))
 	seed, now := seedOf(le.Uint64(b[72:])), tip{number: le.Uint64(b[120:]), chain: le.Uint64(b[64:])}
-	for r := b[headerSize:]; len(r) >= recordHeader; {
+	for r, at := b[headerSize:], int64(headerSize); len(r) >= recordHeader; {
+		seed := placed(seed, at)
 		n := uint64(le.Uint32(r[4:]))
 		if n < recordHeader || n%alignment != 0 || n > uint64(len(r)) {
 			break
@@ -19,7 +20,7 @@ func Reseal(b []byte) (name string) {
 		le.PutUint16(r[10:], headerCheck(seed, r))
 		le.PutUint32(r, checksum(seed, r[4:n]))
 		now.chain = chain(now.chain, r[:n])
-		r = r[n:]
+		r, at = r[n:], at+int64(n)
 	}
 	var h header
 	if h.decode(b) != nil {

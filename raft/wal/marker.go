@@ -55,7 +55,7 @@ func (w *WAL) writeMarker(s *segment, at int64, flags uint16) error {
 	w.mu.Lock()
 	r.before = w.index.last
 	w.mu.Unlock()
-	if _, err := s.file.WriteAt(r.append(make([]byte, 0, recordHeader), s.seed), at); err != nil {
+	if _, err := s.file.WriteAt(r.append(make([]byte, 0, recordHeader), s.placed(at)), at); err != nil {
 		return fmt.Errorf("writing the marker to %s at %d: %w", s.name, at, noRoom(err))
 	}
 	return nil

@@ -241,7 +241,7 @@ func (a *answer) read(p *stretch) error {
 			live = p.refs[i+1].first - 1
 		}
 		// A whole record in the wrong place is what a misdirected write or a lost one leaves.
-		err := r.decode(b[ref.offset-begin.offset:][:ref.length], p.segment.seed)
+		err := r.decode(b[ref.offset-begin.offset:][:ref.length], p.segment.placed(int64(ref.offset)))
 		if count := live - ref.first + 1; err != nil || r.first() != ref.first || raft.Index(len(r.entries)) < count {
 			return &CorruptionError{Segment: p.segment.name, Offset: int64(ref.offset), First: ref.first, Last: live}
 		}

@@ -52,6 +52,12 @@ func seedOf(salt uint64) uint32 {
 	return crc32.Checksum(binary.LittleEndian.AppendUint64(nil, salt), castagnoli)
 }
 
+// placed is the seed of a record at an offset of its segment. A record that a misdirected write has put elsewhere is not
+// whole there: read in that place it could be taken for the log's end.
+func placed(seed uint32, offset int64) uint32 { return seed ^ uint32(offset)*0x9E3779B1 }
+
+func (s *segment) placed(offset int64) uint32 { return placed(s.seed, offset) }
+
 func checksum(seed uint32, b []byte) uint32 { return crc32.Update(seed, castagnoli, b) }
 
 // headerCheck is a checksum of a record's header alone. The search for records behind damage meets every 8 bytes of a

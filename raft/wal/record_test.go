@@ -89,7 +89,7 @@ func TestSearchIsFast(t *testing.T) {
 	for at := 0; at < len(b); at += 8 {
 		binary.LittleEndian.PutUint32(b[at+4:], 4<<20)
 	}
-	if _, found := intactBehind(b, b, seedOf(1), 0); found {
+	if _, found := intactBehind(b, b, seedOf(1), 0, 0); found {
 		t.Error("a record was found")
 	}
 }
@@ -126,4 +126,19 @@ func FuzzRecord(f *testing.F) {
 			check()
 		}
 	})
+}
+
+// A record is whole in its own place alone. A misdirected write can put a marker, whole and of this segment, where the first
+// record was: it must not look like the end of the log.
+func TestRecordElsewhereIsNotWhole(t *testing.T) {
+	seed := seedOf(7)
+	b := (&record{flags: flagMarker, number: 40}).append(nil, placed(seed, 12288))
+	if _, ok := intact(b, placed(seed, 12288)); !ok {
+		t.Error("the record is not whole in its own place")
+	}
+	for at := int64(headerSize); at < 1<<16; at += alignment {
+		if _, ok := intact(b, placed(seed, at)); ok && at != 12288 {
+			t.Fatalf("the record is whole at %d as well", at)
+		}
+	}
 }

@@ -239,7 +239,7 @@ func (w *WAL) replayOne(s *segment, later []*segment) (torn int64, err error) {
 	from, newest := int64(0), int64(0)
 	for from == 0 {
 		switch {
-		case r.decode(b[s.end:], s.seed) != nil || !w.follows(&r):
+		case r.decode(b[s.end:], s.placed(s.end)) != nil || !w.follows(&r):
 			from = s.end
 			continue
 		case r.flags&flagMarker != 0:
@@ -293,7 +293,7 @@ func (w *WAL) judge(s *segment, b []byte, from int64, later []*segment) (torn in
 	if !s.recycled {
 		end = lastNonZero(b, from)
 	}
-	if last, found := intactBehind(b[from:end], b[from:], s.seed, w.tip.number); found {
+	if last, found := intactBehind(b[:end], b, s.seed, from, w.tip.number); found {
 		return 0, &CorruptionError{Segment: s.name, Offset: s.end, First: w.index.last.Index + 1, Last: last}
 	}
 	if len(later) > 0 {
@@ -303,9 +303,9 @@ func (w *WAL) judge(s *segment, b []byte, from int64, later []*segment) (torn in
 		return 0, nil // full: the next segment goes on
 	}
 	if s.recycled {
-		end = from + tornLength(b[from:], s.seed, w.tip.number+1)
+		end = from + tornLength(b[from:], s.placed(from), w.tip.number+1)
 	}
-	if r, ok := secondMarker(w.buffer[len(b):], s.seed); ok && r.number > w.tip.number {
+	if r, ok := secondMarker(w.buffer[len(b):], s.placed(int64(len(b)))); ok && r.number > w.tip.number {
 		switch {
 		case !w.follows(&r):
 			return 0, &CorruptionError{Segment: s.name, Offset: s.end, First: w.index.last.Index + 1, Last: r.before.Index}
@@ -347,13 +347,13 @@ func lastNonZero(b []byte, from int64) int64 {
 	return end
 }
 
-// intactBehind looks in all of b for a whole record that begins in suspect and proves that one newer than number was
+// intactBehind looks in b, a segment from its beginning, for a whole record that begins in suspect at or after from and proves that one newer than number was
 // durable. It returns the index of the record's last entry, or 0. A record of an older number is not one of the log here but in an entry's data:
 // the bytes of a segment that somebody stored.
-func intactBehind(suspect, b []byte, seed uint32, number uint64) (raft.Index, bool) {
+func intactBehind(suspect, b []byte, seed uint32, from int64, number uint64) (raft.Index, bool) {
 	le := binary.LittleEndian
-	for at := 0; at < len(suspect) && at+recordHeader <= len(b); at += alignment {
-		if _, ok := intact(b[at:], seed); ok && proves(b[at:]) > number {
+	for at := int(from); at < len(suspect) && at+recordHeader <= len(b); at += alignment {
+		if _, ok := intact(b[at:], placed(seed, int64(at))); ok && proves(b[at:]) > number {
 			return raft.Index(le.Uint64(b[at+80:]) + uint64(le.Uint32(b[at+12:]))), true
 		}
 	}

@@ -217,7 +217,7 @@ func (w *WAL) copy(file File, s *segment, k kept) error {
 		err := p.epoch.each(p.first, p.last, func(entries []raft.Entry) error {
 			r.number++
 			r.entries = entries
-			w.buffer = r.append(w.buffer[:0], s.seed)
+			w.buffer = r.append(w.buffer[:0], s.placed(s.end))
 			if s.end+int64(len(w.buffer))+recordHeader+lastPage > maxFile {
 				return fmt.Errorf("%w: more than %d bytes of entries are not applied", ErrTooLarge, MaxRecord)
 			}
@@ -249,7 +249,7 @@ func (e *epoch) each(first, last raft.Index, f func([]raft.Entry) error) error {
 		if _, err := s.file.ReadAt(b, int64(ref.offset)); err != nil {
 			return fmt.Errorf("reading %s at %d: %w", s.name, ref.offset, err)
 		}
-		if err := r.decode(b, s.seed); err != nil {
+		if err := r.decode(b, s.placed(int64(ref.offset))); err != nil {
 			return fmt.Errorf("reading %s at %d: %w: it was whole before", s.name, ref.offset, err)
 		}
 		entries := r.entries[max(first, ref.first)-ref.first : min(last, live)-ref.first+1]

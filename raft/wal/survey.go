@@ -214,7 +214,7 @@ func (s *surveyed) salvage(b []byte) bool {
 	}
 	s.setSalt(binary.LittleEndian.Uint64(b[saltOffset:]))
 	for at := headerSize; at+recordHeader <= len(b); at += alignment {
-		if _, ok := intact(b[at:], s.seed); ok {
+		if _, ok := intact(b[at:], s.placed(int64(at))); ok {
 			return true
 		}
 	}
@@ -227,7 +227,7 @@ func (v *survey) records(s *surveyed, b []byte) {
 	s.end = headerSize
 	for at := int64(headerSize); at+recordHeader <= int64(len(b)); {
 		r := record{}
-		if r.decode(b[at:], s.seed) != nil || r.number <= v.tip.number {
+		if r.decode(b[at:], s.placed(at)) != nil || r.number <= v.tip.number {
 			at += alignment
 			continue
 		}
@@ -253,7 +253,7 @@ func (v *survey) records(s *surveyed, b []byte) {
 
 // second takes what the second marker proves.
 func (v *survey) second(s *surveyed, b []byte, newest bool) {
-	r, ok := secondMarker(b, s.seed)
+	r, ok := secondMarker(b, s.placed(s.limit()))
 	if !ok || len(v.epochs) > 0 && r.number <= v.tip.number {
 		return // older than the newest record
 	}
@@ -325,7 +325,7 @@ func (v *survey) finish(s *surveyed, b []byte, whole bool) {
 	rest := b[min(from, int64(len(b))):]
 	recycled := !whole || s.recycled // who knows
 	if recycled {
-		v.torn = tornLength(rest, s.seed, v.tip.number+1)
+		v.torn = tornLength(rest, s.placed(from), v.tip.number+1)
 	} else {
 		v.torn = lastNonZero(rest, 0)
 	}

@@ -191,7 +191,7 @@ func (w *WAL) write(r *record) error {
 
 // writeTo writes a record at the end of the active segment and syncs it. w.buffer holds its encoding then.
 func (w *WAL) writeTo(s *segment, r *record) error {
-	w.buffer = r.append(w.buffer[:0], s.seed)
+	w.buffer = r.append(w.buffer[:0], s.placed(s.end))
 	if _, err := s.file.WriteAt(w.buffer, s.end); err != nil {
 		// A file made for one large record is not filled in advance. What was written of the record is a torn end, which
 		// the next attempt overwrites.
@@ -295,7 +295,7 @@ func (w *WAL) writeHeader(file File, s *segment, r *record) error {
 	if _, err := file.WriteAt(header, 0); err != nil || r == nil {
 		return err
 	}
-	w.buffer = r.append(w.buffer[:0], s.seed)
+	w.buffer = r.append(w.buffer[:0], s.placed(headerSize))
 	_, err = file.WriteAt(w.buffer, headerSize)
 	return err
 }

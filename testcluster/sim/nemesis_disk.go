@@ -110,10 +110,11 @@ func (n *nemesis) forget(chance *rand.Rand) {
 			return
 		}
 		w.network.heal()
-		n.stop(forgetful, true)
-		if !forgetful.up && n.damage(forgetful, chance) {
+		// Damage to what a crash has just interrupted could not be told from the interruption.
+		if n.damage(forgetful, chance) {
 			w.counts.DiskFaults++
 		}
+		n.stop(forgetful, true)
 		for _, v := range up[len(behind)+1:] {
 			n.stop(v, chance.IntN(2) == 0)
 		}
