@@ -33,6 +33,8 @@ type checker struct {
 type seenEntry struct {
 	hash   uint64
 	before raft.EntryID
+	// configuration is what it holds, if it holds one.
+	configuration *raft.Configuration
 }
 
 // chosenEntry is a committed entry. term is that of the first node that said so: no leader of a later term may lack it.
@@ -137,7 +139,7 @@ func (c *checker) match(n *node, e *raft.Entry, before raft.EntryID) {
 	old, known := c.seen[e.ID]
 	switch {
 	case !known:
-		c.seen[e.ID] = seenEntry{hash, before}
+		c.seen[e.ID] = seenEntry{hash: hash, before: before}
 	case old.hash != hash:
 		c.world.fail("log-matching", "node %d writes %v with another content than there was", n.id, e.ID)
 	case old.before != before:
@@ -154,6 +156,9 @@ func (c *checker) reconfigured(n *node, e *raft.Entry, before raft.Configuration
 		w.fail("contiguous-writes", "entry %v holds no configuration: %v", e.ID, err)
 		return before
 	}
+	seen := c.seen[e.ID]
+	seen.configuration = &next
+	c.seen[e.ID] = seen
 	if leads && before.Index > n.handler.Status().Commit {
 		w.fail("one-open-configuration", "node %d changes the configuration at %d, with that of %d not committed", n.id,
 			e.ID.Index, before.Index)
@@ -317,11 +322,24 @@ func (c *checker) repaired(n *node, done *wal.Repaired) {
 		}
 		n.writing = nil
 	}
-	if done.Last.Index > d.last().Index || !d.holds(done.Last) && done.Last.Index > done.Base.Index {
-		c.world.fail("promises-survive", "node %d repairs its log up to %v, and has written up to %v", n.id, done.Last, d.last())
-		return
+	last := done.Last
+	var again []raft.EntryID // entries that were cut once and are back, newest first: a leader cuts them again
+	for last.Index > done.Base.Index && !d.holds(last) {
+		e, known := c.seen[last]
+		if !known {
+			c.world.fail("promises-survive", "node %d repairs its log up to %v, and nobody has written %v", n.id, done.Last, last)
+			return
+		}
+		again, last = append(again, last), e.before
 	}
-	d.rebase(done.Base, done.Last)
+	d.rebase(done.Base, last)
+	for _, id := range slices.Backward(again) {
+		e := c.seen[id]
+		d.entries = append(d.entries, shadowEntry{id, e.hash})
+		if e.configuration != nil {
+			d.configurations = append(d.configurations, raft.ConfigurationAt{Index: id.Index, Configuration: *e.configuration})
+		}
+	}
 	d.hard = raft.HardState{}
 	d.repaired = true
 }

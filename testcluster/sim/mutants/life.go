@@ -83,9 +83,12 @@ func (v *verdict) advance(ctx context.Context, r *runner, binary string, from, c
 	case said.violated != 0:
 		v.panics += said.panics
 		sound, err := r.process(ctx, r.sound, said.violated, 1)
-		if err != nil || sound.violated != 0 {
+		if err != nil || !sound.complete {
 			// What is wrong without the mutant as well says nothing about it.
-			return 0, fmt.Errorf("seed %d violates %s without a mutant (%w)", said.violated, sound.invariant, err)
+			if ctx.Err() == nil {
+				r.unsound(said.violated, sound.invariant, err)
+			}
+			return said.violated + 1, context.Cause(ctx)
 		}
 		v.seed, v.invariant = said.violated, said.invariant
 	case said.complete:

@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"sync"
+	"sync/atomic"
 
 	"github.com/rsqld/rsqld/testcluster/sim"
 )
@@ -35,16 +36,23 @@ func main() {
 		os.Exit(1)
 	}
 	fmt.Printf("mutants=%d killed=%d\n", all, killed)
-	if killed < all {
+	if killed < all || r.faults.Load() > 0 {
 		os.Exit(1)
 	}
+}
+
+// unsound tells of a seed that is violated without a mutant.
+func (r *runner) unsound(seed int, invariant string, err error) {
+	r.faults.Add(1)
+	fmt.Printf("unsound seed=%d invariant=%s err=%v\n", seed, invariant, err)
 }
 
 type runner struct {
 	root                    string
 	seeds, seconds, workers int
-	// sound is the simulator without a mutant. A seed that it finds fault with kills nobody, and ends the run.
-	sound string
+	// sound is the simulator without a mutant. A seed that it finds fault with kills nobody; faults counts them.
+	sound  string
+	faults atomic.Int64
 }
 
 // run lets the mutants live, some at a time, so that one compiles while another runs. Their results are printed in the
