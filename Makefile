@@ -62,6 +62,10 @@ soak: ## Drills on whole clusters: pauses, stalled, full and broken disks, load,
 garbage: ## Throw a minute of garbage at a cluster
 	@RSQLD_GARBAGE=60s $(GO) test -timeout 300s -count=1 -v -run TestGarbage ./testcluster | grep -E 'garbage:|^(---|FAIL|ok)'
 
+equal: ## Apply 100,000 random entries on four replicas and compare (ENTRIES, SEED)
+	@$(GO) test ./db/engine -timeout 3600s -count=1 -v -run TestEqualRandom -equal.entries $(or $(ENTRIES),100000) \
+		-equal.seed $(or $(SEED),1) | grep -E 'equal:|unequal|replica|^(---|FAIL|ok)'
+
 proto: ## Regenerate the protobuf code (needs protoc; installs the Go plugin)
 	@$(GO) install google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
 	@PATH="$$($(GO) env GOPATH)/bin:$$PATH" protoc --go_out=. --go_opt=module=$(MODULE) \

@@ -142,3 +142,42 @@ func TestChangedSettingsReachReaders(t *testing.T) {
 		t.Errorf("with the defaults again: %v", err)
 	}
 }
+
+// Rows that violate a foreign key from the time when keys were off do not stop the cluster when a later entry mends more
+// of them than it makes: SQLite refuses such a transaction at its COMMIT, and each entry is refused as SQLite would
+// refuse it, whatever its batch. What adds up to nothing leaves nothing to the next entry either.
+func TestMendingOldViolations(t *testing.T) {
+	var chains []Chain
+	for _, size := range []int{1, 3, 100} {
+		e := openEngine(t, Config{})
+		l := newLog(t)
+		l.bootstrap(map[string]string{SettingForeignKeys: "off"})
+		l.script("create table p(id integer primary key); create table c(p references p deferrable initially deferred)",
+			"create table now_(p references p); insert into c values(99), (99), (99), (98); insert into now_ values(97)")
+		l.changeSettings(map[string]string{SettingForeignKeys: "on"})
+		l.script("insert into c values(99); insert into p values(99)")
+		l.script("insert into p values(98)")
+		l.script("insert into c values(5); insert into p values(5)")
+		l.script("pragma defer_foreign_keys=1; insert into c values(7); insert into now_ values(8); insert into p values(97), (7), (8)")
+		l.script("insert into c values(1000)")
+		l.script("insert into p values(99); insert into c values(99)")
+		l.script("insert into c values(6); insert into p values(6)")
+		want := []bool{false, false, false, true, false, false, false, true, false, false}
+		for int(e.Applied()) < len(l.entries) {
+			applied := int(e.Applied())
+			results, err := e.Apply(l.entries[applied:min(applied+size, len(l.entries))])
+			if err != nil {
+				t.Fatalf("batch size %d: %v", size, err)
+			}
+			for i, one := range results {
+				if r := one.(*Result); (r.Extended == codeForeignKey) != want[applied+i] {
+					t.Errorf("batch size %d, entry %d: %v", size, r.Index, r.Err)
+				}
+			}
+		}
+		chains = append(chains, e.Chain())
+	}
+	if chains[0] != chains[1] || chains[0] != chains[2] {
+		t.Errorf("chains %v", chains)
+	}
+}

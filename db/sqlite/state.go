@@ -7,8 +7,8 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// handle is the connection's own structure inside lib. Three things are only there: the counters that ResetState
-// clears, how deep statements are nested, and which schema is in memory. The compiler checks the field names against
+// handle is the connection's own structure inside lib. Four things are only there: the counters that ResetState
+// clears, those of foreign keys, how deep statements are nested, and which schema is in memory. The compiler checks the field names against
 // the very version of lib that is linked, and SelfTest checks their meaning. db must not be 0.
 func (c *Conn) handle() *lib.Tsqlite3 { return at[lib.Tsqlite3](c.db) }
 
@@ -73,17 +73,26 @@ func (c *Conn) TxnState() TxnState {
 	return TxnState(lib.Xsqlite3_txn_state(c.tls, c.db, name))
 }
 
-// DeferredFKs tells whether foreign key violations are waiting for the end of the transaction: 0 is none. Any other
-// number is not a count (SQLite knows only that there are some).
+// DeferredFKs tells whether COMMIT would fail for a foreign key: 0 if not. Any other number is not a count: rows that
+// violated a key before the transaction and are mended in it are taken off, which makes it negative.
+//
+// It is what COMMIT itself looks at; SQLITE_DBSTATUS_DEFERRED_FKS does not tell of a negative one.
 func (c *Conn) DeferredFKs() (int, error) {
 	if c.db == 0 {
 		return 0, ErrClosed
 	}
-	rc := lib.Xsqlite3_db_status(c.tls, c.db, lib.SQLITE_DBSTATUS_DEFERRED_FKS, c.mem+slotA, c.mem+slotB, 0)
-	if rc != lib.SQLITE_OK {
-		return 0, fmt.Errorf("reading deferred foreign keys: %w", c.failure(rc))
+	db := c.handle()
+	return int(db.FnDeferredCons + db.FnDeferredImmCons), nil
+}
+
+// ClearDeferredFKs forgets violations that wait for the end of the transaction. What DeferredFKs adds up may be 0 of two
+// parts that are not: what comes next must not depend on them.
+func (c *Conn) ClearDeferredFKs() {
+	if c.db == 0 {
+		return
 	}
-	return int(*at[int32](c.mem + slotA)), nil
+	db := c.handle()
+	db.FnDeferredCons, db.FnDeferredImmCons = 0, 0
 }
 
 // Limit sets a limit and returns the one before; a negative value only reads. SQLite cuts a value that is larger than

@@ -112,3 +112,21 @@ func TestSchemaVersion(t *testing.T) {
 		t.Errorf("an insert makes it %d, want %d", got, after)
 	}
 }
+
+// DeferredFKs is not zero when COMMIT would fail because more violations were mended than made, and ClearDeferredFKs
+// makes the next statement begin at none.
+func TestDeferredFKsOfOldRows(t *testing.T) {
+	c := memory(t)
+	mustExec(t, c, `PRAGMA foreign_keys=0; CREATE TABLE p(i INTEGER PRIMARY KEY);
+		CREATE TABLE t(p REFERENCES p DEFERRABLE INITIALLY DEFERRED); INSERT INTO t VALUES (9), (9), (9); PRAGMA foreign_keys=1;
+		BEGIN; INSERT INTO t VALUES (9); INSERT INTO p VALUES (9)`)
+	if n, err := c.DeferredFKs(); err != nil || n >= 0 {
+		t.Errorf("got %d, %v, want less than 0", n, err)
+	}
+	wantCode(t, "COMMIT", run(c, "COMMIT"), CodeConstraint|3<<8)
+	c.ClearDeferredFKs()
+	if n, _ := c.DeferredFKs(); n != 0 {
+		t.Errorf("after ClearDeferredFKs: %d", n)
+	}
+	mustExec(t, c, "COMMIT")
+}
