@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"time"
 
 	"github.com/rsqld/rsqld/db/command/commandpb"
 	"github.com/rsqld/rsqld/db/sqlite"
@@ -28,8 +30,8 @@ type QueryDone struct {
 }
 
 // Query runs one read statement on a snapshot of the rows and streams its rows to the sink. It ends early, with the
-// cause, when ctx ends or after Config.ReaderTimeout. A statement that writes is refused with ErrNotRead, before
-// anything of it runs.
+// cause, when ctx ends or after Config.ReaderTimeout; the snapshot is given up then even if the sink still waits. A
+// statement that writes is refused with ErrNotRead, before anything of it runs.
 func (e *Engine) Query(ctx context.Context, text string, args []*commandpb.Argument, sink Sink) (QueryDone, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, e.config.ReaderTimeout, ErrReaderTimeout)
 	defer cancel()
@@ -37,10 +39,11 @@ func (e *Engine) Query(ctx context.Context, text string, args []*commandpb.Argum
 	if err != nil {
 		return QueryDone{}, err
 	}
-	q := query{engine: e, ctx: ctx, reader: reader, sink: sink}
+	q := &query{engine: e, ctx: ctx, reader: reader, sink: sink}
+	reader.tick = q.tick
 	interrupted := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
-		reader.users.conn.Interrupt()
+		q.interrupt()
 		close(interrupted)
 	})
 	q.done.Index = e.Applied()
@@ -65,6 +68,13 @@ type query struct {
 	// packed holds rows that the sink has not had yet; ends are where each of them ends.
 	packed []byte
 	ends   []int
+
+	// using is held by whoever uses the reader's connection: the read, but not while its sink may wait.
+	using sync.Mutex
+	// stmt is the statement from its first step to its end. It is guarded by using.
+	stmt *sqlite.Stmt
+	// since is when the read got its turn to step.
+	since time.Time
 }
 
 // sinkError is an error of the sink, which is returned as it is.
@@ -91,6 +101,9 @@ func (q *query) run(text string, args []*commandpb.Argument) error {
 		return err
 	}
 	defer q.engine.readers.stepped()
+	q.using.Lock()
+	defer q.using.Unlock()
+	q.since = time.Now()
 	users := q.reader.users
 	stmt, rest, err := users.prepare(text)
 	if err != nil || stmt == nil {
@@ -110,7 +123,35 @@ func (q *query) run(text string, args []*commandpb.Argument) error {
 	if err := all.finish(); err != nil {
 		return err
 	}
+	q.stmt = stmt
+	defer func() { q.stmt = nil }()
 	return q.stream(stmt)
+}
+
+// interrupt ends the statement: at its next step, or here and now while the sink waits.
+func (q *query) interrupt() {
+	q.reader.users.conn.Interrupt()
+	q.using.Lock()
+	defer q.using.Unlock()
+	if q.stmt != nil {
+		// What a read that is cut short has to say is the cause of its end.
+		_ = q.stmt.Reset()
+		q.stmt = nil
+	}
+}
+
+// sliceTime is for how long a read steps before it lets the next one have its turn.
+const sliceTime = 5 * time.Millisecond
+
+// tick is SQLite's progress callback: a long statement gives up its turn every now and then, and takes it again behind
+// those that wait. Without it a few statements that compute and compute would keep every other read from its first row.
+func (q *query) tick() {
+	if time.Since(q.since) < sliceTime {
+		return
+	}
+	q.engine.readers.stepped()
+	q.engine.readers.turns <- struct{}{}
+	q.since = time.Now()
 }
 
 // bufferBytes is how many bytes of rows are packed before the sink gets them. A turn to step is given up and taken
@@ -130,11 +171,17 @@ func (q *query) stream(stmt *sqlite.Stmt) error {
 		}
 	}
 	for row {
+		if q.stmt == nil { // ended while the sink waited
+			return fmt.Errorf("the read was interrupted: %w", context.Cause(q.ctx))
+		}
 		q.packed = appendRow(q.packed, stmt, len(shape))
 		q.ends = append(q.ends, len(q.packed))
 		if len(q.packed) >= bufferBytes {
 			if err := q.pause(q.deliver); err != nil {
 				return err
+			}
+			if q.stmt == nil {
+				continue
 			}
 		}
 		if row, err = stmt.Step(); err != nil {
@@ -144,12 +191,15 @@ func (q *query) stream(stmt *sqlite.Stmt) error {
 	return q.pause(q.deliver)
 }
 
-// pause gives up the turn to step while the sink may wait. It holds a turn again when it returns, even if the context
-// has ended: then the others that step are about to be interrupted or to end.
+// pause gives up the connection and the turn to step while the sink may wait. It has both again when it returns, even if
+// the context has ended: the others that step give up theirs soon.
 func (q *query) pause(use func() error) error {
+	q.using.Unlock()
 	q.engine.readers.stepped()
 	err := use()
 	q.engine.readers.turns <- struct{}{}
+	q.using.Lock()
+	q.since = time.Now()
 	if err != nil {
 		return sinkError{err}
 	}

@@ -196,3 +196,63 @@ func TestCloseEndsReads(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// Statements that compute for long share the turns to step with others: a short read is answered beside as many of them
+// as there are turns.
+func TestLongReadsShareTheirTurns(t *testing.T) {
+	e := openEngine(t, Config{MaxReaders: 10})
+	var long sync.WaitGroup
+	ctx, cancel := context.WithCancelCause(t.Context())
+	stopped := errors.New("stopped")
+	for range 2 * cap(e.readers.turns) {
+		long.Go(func() {
+			if _, err := e.Query(ctx, endless+"count(*) from n", nil, new(rows)); !errors.Is(err, stopped) {
+				t.Errorf("the long read: %v", err)
+			}
+		})
+	}
+	for len(e.readers.turns) < cap(e.readers.turns) {
+		runtime.Gosched()
+	}
+	short, end := context.WithTimeout(t.Context(), 20*time.Second) // the bound of a test
+	defer end()
+	for range 3 {
+		if _, err := e.Query(short, "select 1", nil, new(rows)); err != nil {
+			t.Errorf("the short read: %v", err)
+		}
+	}
+	cancel(stopped)
+	long.Wait()
+}
+
+// A read whose client does not take its rows gives up its snapshot when its time is over: the write-ahead log is not held
+// back by it. The read ends with that error when the sink returns.
+func TestSnapshotOfASlowClient(t *testing.T) {
+	e := openEngine(t, Config{ReaderTimeout: 50 * time.Millisecond})
+	l := newLog(t)
+	l.must(e, "create table t(a)", "insert into t values(zeroblob(40000)), (zeroblob(40000)), (1)")
+	inSink, release, finished := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	go func() {
+		var once sync.Once
+		s := &rows{onRow: func() error { once.Do(func() { close(inSink) }); <-release; return nil }}
+		_, err := e.Query(t.Context(), "select a from t", nil, s)
+		finished <- err
+	}()
+	<-inSink
+	l.must(e, "update t set a = zeroblob(50000)")
+	for deadline := time.Now().Add(20 * time.Second); ; runtime.Gosched() {
+		// A checkpoint is complete as soon as no read needs what was there before.
+		if frames, done, err := e.writer.conn.WALCheckpointPassive(); err != nil || time.Now().After(deadline) {
+			t.Fatalf("%d of %d frames are in the database: %v", done, frames, err)
+		} else if done == frames {
+			break
+		}
+	}
+	close(release)
+	if err := <-finished; !errors.Is(err, ErrReaderTimeout) {
+		t.Errorf("the read ends with %v", err)
+	}
+	if got := rowsOf(t, e, "select count(*) from t"); got != "3" {
+		t.Errorf("the next read: %s", got)
+	}
+}

@@ -14,7 +14,7 @@ import (
 //
 //   - how many reads are open (slots): a client that does not take its rows holds a slot and nothing else;
 //   - how many of them step at one moment (turns): one less than the cores, so that the applier always has one. A read
-//     gives up its turn while its sink waits for the client.
+//     gives up its turn while its sink waits for the client, and every few milliseconds to those that wait for one.
 //
 // A fixed pool would have to be as large as the number of slow clients, or let them stop the fast ones.
 type readers struct {
@@ -40,6 +40,8 @@ type readers struct {
 type reader struct {
 	users *preparer
 	age   int
+	// tick is called now and then while a statement steps; it is that of the read that uses the reader.
+	tick func()
 	// began numbers the read that uses it.
 	began uint64
 }
@@ -64,6 +66,12 @@ func openReader(e *Engine) (*sqlite.Conn, error) {
 	}
 	limits.limit(conn)
 	return conn, nil
+}
+
+// progress is SQLite's callback. It never interrupts: Interrupt does.
+func (r *reader) progress() bool {
+	r.tick()
+	return false
 }
 
 // acquire returns a reader that is the caller's until release. It waits while all are in use.
@@ -97,6 +105,7 @@ func (r *readers) take() (*reader, error) {
 			return nil, err
 		}
 		found = &reader{users: newPreparer(conn, roleReader, func() settings { return r.engine.committed.Load().limits }), age: r.age}
+		conn.SetProgress(stepsPerTick, found.progress)
 	}
 	r.began++
 	found.began = r.began
