@@ -231,10 +231,12 @@ func TestSnapshotOfASlowClient(t *testing.T) {
 	e := openEngine(t, Config{ReaderTimeout: 50 * time.Millisecond})
 	l := newLog(t)
 	l.must(e, "create table t(a)", "insert into t values(zeroblob(40000)), (zeroblob(40000)), (1)")
-	inSink, release, finished := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	inSink, wait, finished := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	release := sync.OnceFunc(func() { close(wait) })
+	defer release()
 	go func() {
 		var once sync.Once
-		s := &rows{onRow: func() error { once.Do(func() { close(inSink) }); <-release; return nil }}
+		s := &rows{onRow: func() error { once.Do(func() { close(inSink) }); <-wait; return nil }}
 		_, err := e.Query(t.Context(), "select a from t", nil, s)
 		finished <- err
 	}()
@@ -248,7 +250,7 @@ func TestSnapshotOfASlowClient(t *testing.T) {
 			break
 		}
 	}
-	close(release)
+	release()
 	if err := <-finished; !errors.Is(err, ErrReaderTimeout) {
 		t.Errorf("the read ends with %v", err)
 	}

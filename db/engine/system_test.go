@@ -165,3 +165,20 @@ func TestTimeNeverGoesBack(t *testing.T) {
 		t.Errorf("rows %s, time %d, want %d", got, e.LastTime(), newest)
 	}
 }
+
+// The time of an entry counts for those after it also when the entry failed, or undid its whole transaction.
+func TestTimeOfFailedEntries(t *testing.T) {
+	for _, failing := range []string{"insert into absent values(1)", "insert or rollback into t values(1), (1)"} {
+		e, l := founded(t)
+		l.must(e, "create table t(at unique)")
+		l.run(e, failing)
+		newest := l.time
+		if e.LastTime() != newest {
+			t.Errorf("after %q the time is %d, want %d", failing, e.LastTime(), newest)
+		}
+		l.time -= 10_000_000_000
+		if l.must(e, "insert into t values(unixepoch('now'))"); e.LastTime() != newest {
+			t.Errorf("after %q the time went back to %d from %d", failing, e.LastTime(), newest)
+		}
+	}
+}
