@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/rsqld/rsqld/db/sqlite"
 )
@@ -11,6 +12,13 @@ import (
 // checkpointBytes is the size of SQLite's write-ahead log at which it is moved into the database, and by which it must
 // have grown before another attempt is made that an old read may spoil.
 const checkpointBytes = 16 << 20
+
+// The pace of the first step. A checkpoint behind a long read moves gigabytes, and what one sync takes with it every
+// other sync on the disk waits for: more than a tick of the raft core is too much.
+const (
+	paceBytes    = 2 << 20
+	longestPause = 100 * time.Millisecond
+)
 
 // frameBytes is the size of one page in the write-ahead log (sqlite.org/fileformat2.html#walformat).
 const frameBytes = sqlite.PageSize + 24
@@ -112,6 +120,7 @@ func (c *checkpointer) beside() error {
 	if c.conn == nil {
 		options := sqlite.CheckpointOptions()
 		options.Fault = c.engine.config.Fault
+		options.Pace = &sqlite.Pace{Bytes: paceBytes, Pause: c.pause}
 		conn, err := sqlite.Open(c.engine.file(), options)
 		if err != nil {
 			return err
@@ -120,6 +129,16 @@ func (c *checkpointer) beside() error {
 	}
 	_, _, err := c.conn.WALCheckpointPassive()
 	return err
+}
+
+// pause leaves the disk to others for as long as it was used. Closing waits for no pause.
+func (c *checkpointer) pause(took time.Duration) {
+	timer := time.NewTimer(min(took, longestPause))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-c.stop:
+	}
 }
 
 // report logs when checkpoints begin to fail and when they work again. A failed one loses nothing: the rows are in the

@@ -18,7 +18,7 @@ type Conn struct {
 	tls *libc.TLS
 	db  uintptr // sqlite3*; 0 after Close
 	mem uintptr // the connection's C block, see the layout below
-	vfs *vfs    // nil with neither clock nor faults
+	vfs *vfs    // nil with neither clock, pace nor faults
 
 	cache      *cache
 	statements map[*Stmt]struct{} // every statement not finalized, cached ones too
@@ -76,8 +76,8 @@ func (c *Conn) open(path string, o Options) error {
 	if c.mem = alloc(c.tls, blockSize); c.mem == 0 {
 		return errNoMemory
 	}
-	if o.Clock != nil || o.Fault != nil {
-		v, err := registerVFS(c.tls, o.Clock, o.Fault)
+	if o.Clock != nil || o.Fault != nil || o.Pace != nil {
+		v, err := registerVFS(c.tls, o)
 		if err != nil {
 			return err
 		}

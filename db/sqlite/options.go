@@ -25,6 +25,9 @@ type Options struct {
 	// CachedStatements is the size of the statement cache; 0 means DefaultCachedStatements.
 	CachedStatements int
 
+	// Pace bounds what a connection writes between two syncs; nil does not.
+	Pace *Pace
+
 	// Fault makes file operations fail, in tests; nil is none.
 	Fault FaultFunc
 }

@@ -22,6 +22,7 @@ type vfs struct {
 	base    uintptr // registered by SQLite itself, never freed
 	clock   *Clock
 	fault   FaultFunc
+	pace    *Pace
 	keep    []any // closures whose addresses are in the C structure; they live as long as it is registered
 }
 
@@ -58,12 +59,12 @@ func findVFS(tls *libc.TLS) (uintptr, error) {
 }
 
 // registerVFS makes the connection's own VFS. The caller unregisters it after the connection is closed.
-func registerVFS(tls *libc.TLS, clock *Clock, fault FaultFunc) (*vfs, error) {
+func registerVFS(tls *libc.TLS, o Options) (*vfs, error) {
 	base, err := findVFS(tls)
 	if err != nil {
 		return nil, err
 	}
-	v := &vfs{base: base, clock: clock, fault: fault}
+	v := &vfs{base: base, clock: o.Clock, fault: o.Fault, pace: o.Pace}
 	v.name = allocString(tls, fmt.Sprintf("rsqld-%d", vfsNumber.Add(1)))
 	v.address = alloc(tls, int(unsafe.Sizeof(lib.Tsqlite3_vfs{})))
 	if v.name == 0 || v.address == 0 {
@@ -102,15 +103,20 @@ func (v *vfs) fill() {
 	v.keep = append(v.keep, millis, days)
 }
 
-// open forwards to the base VFS, by the base's own pointer. The log of a writer is held frame by frame, see walFile.
+// open forwards to the base VFS, by the base's own pointer. The log of a writer is held frame by frame, see walFile, and
+// the database file of a checkpointer is written at a pace, see pacedFile.
 func (v *vfs) open(tls *libc.TLS, _, name, file uintptr, flags int32, outFlags uintptr) int32 {
 	open := v.openBase
 	if v.fault != nil {
 		open = v.openFaulty
 	}
 	rc := open(tls, name, file, flags, outFlags)
-	if rc == lib.SQLITE_OK && v.clock != nil && flags&lib.SQLITE_OPEN_WAL != 0 {
+	switch {
+	case rc != lib.SQLITE_OK:
+	case v.clock != nil && flags&lib.SQLITE_OPEN_WAL != 0:
 		holdFrames(tls, file)
+	case v.pace != nil && flags&lib.SQLITE_OPEN_MAIN_DB != 0:
+		paceFile(tls, file, v.pace)
 	}
 	return rc
 }
