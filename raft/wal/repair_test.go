@@ -380,3 +380,36 @@ func TestRepairBlind(t *testing.T) {
 		t.Errorf("recovered %+v", r.HardState)
 	}
 }
+
+// TestRepairMarkerReappears proves: where the disk has lost the record that took a marker's place, the old marker is not
+// the end of the log. What was acknowledged behind it is known, and candidates are compared with it.
+func TestRepairMarkerReappears(t *testing.T) {
+	files, segment := nineEntries(t)
+	before := bytes.Clone(files.live[segment].live)
+	w, r := open(t, files)
+	for i := raft.Index(10); i <= 12; i++ {
+		mustAppend(t, w, &raft.Write{HardState: r.HardState, Entries: []raft.Entry{entry(4, i, 100)}})
+	}
+	closeLog(t, w)
+	now := files.live[segment].live
+	eleventh := bytes.Index(now, []byte("4/11")) - 120
+	first := 4096
+	for first < len(now) && now[first] == before[first] {
+		first++
+	}
+	first &^= 7
+	if eleventh <= first {
+		t.Fatalf("entry 10 is at %d, entry 11 at %d", first, eleventh)
+	}
+	copy(now[first:eleventh], before[first:eleventh])
+	if _, _, err := wal.Open(options(files)); !errors.As(err, new(*wal.CorruptionError)) {
+		t.Fatalf("Open says %v", err)
+	}
+	done, err := wal.Repair(options(files), machineAt(4, 9, 1, 2, 3))
+	if err != nil || done.Lost != (raft.EntryID{Term: 4, Index: 12}) {
+		t.Errorf("%+v, %v; entry 12 was acknowledged", done, err)
+	}
+	if _, r = openOnce(t, files); r.HardState.Acked != (raft.EntryID{Term: 4, Index: 12}) || r.Log.Last.Index != 9 {
+		t.Errorf("recovered %v, %+v", r.Log.Last, r.HardState)
+	}
+}

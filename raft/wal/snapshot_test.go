@@ -124,7 +124,8 @@ func TestSnapshotRetires(t *testing.T) {
 		files.live[old[2]].live[5000] ^= 1
 		var removed []string
 		files.set(func(op, name string) error {
-			if op == "remove" || op == "rename" { // the first may become the next spare
+			// One may become the next spare, by way of spare.old; what becomes of a spare is no matter of this test.
+			if op == "remove" && strings.HasSuffix(name, ".wal") || op == "rename" && strings.HasSuffix(name, "spare.old") {
 				removed = append(removed, "/wal/"+name)
 			}
 			return nil
@@ -141,7 +142,7 @@ func TestSnapshotRetires(t *testing.T) {
 			t.Errorf("removed %v of %v", removed, old)
 		}
 		for i := range removed[1:] { // by sequence
-			if i > 0 && sequence(removed[i]) > sequence(removed[i+1]) {
+			if strings.HasSuffix(removed[i], ".wal") && sequence(removed[i]) > sequence(removed[i+1]) {
 				t.Errorf("removed %v", removed)
 			}
 		}

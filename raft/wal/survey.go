@@ -237,9 +237,11 @@ func (v *survey) records(s *surveyed, b []byte) {
 			v.tip = tip{number: r.number - 1, chain: r.previous, hard: r.hard}
 		}
 		if r.flags&flagMarker != 0 {
+			// The next record stands in its place, unless the disk has lost that one: then others follow.
 			v.tip.hard = r.hard
 			s.marked = true
-			return // the next record would stand in its place
+			at += int64(r.length)
+			continue
 		}
 		if err := v.add(s, &r, b[at:at+int64(r.length)], at); err != nil {
 			v.note(s, at, r.before.Index+raft.Index(len(r.entries)), err)
@@ -247,7 +249,7 @@ func (v *survey) records(s *surveyed, b []byte) {
 			continue
 		}
 		at += int64(r.length)
-		s.end = at
+		s.end, s.marked = at, false
 	}
 }
 
