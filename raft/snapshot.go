@@ -31,6 +31,9 @@ type Snapshotter interface {
 	// Restore replaces the content by that of a snapshot, durably when it returns: after a crash the machine holds the
 	// old content or the new one, and Base says which. It is called in the place of an Apply.
 	Restore(SnapshotMeta, io.ReaderAt) error
+	// Durable makes everything applied so far durable and returns how far that is. Entries up to there may leave the log.
+	// It may be called beside Apply, by any goroutine.
+	Durable() (Base, error)
 }
 
 // SendSnapshot asks the driver to bring a snapshot of its state machine to a peer, and to say with SnapshotSent what

@@ -15,10 +15,20 @@ type applierLoop struct {
 	// work has room for one signal: more is committed, or it is time to retry.
 	work  chan struct{}
 	retry atomic.Bool
+	// restoring is the snapshot that is to be installed, or nil.
+	restoring atomic.Pointer[arrival]
+	// ended is closed when the machine is not touched any more.
+	ended chan struct{}
 }
 
 func newApplierLoop(a *Applier, inbox *inbox) *applierLoop {
-	return &applierLoop{Applier: a, inbox: inbox, work: make(chan struct{}, 1)}
+	return &applierLoop{Applier: a, inbox: inbox, work: make(chan struct{}, 1), ended: make(chan struct{})}
+}
+
+// restore asks for the installation of a snapshot, between two batches.
+func (a *applierLoop) restore(snapshot *arrival) {
+	a.restoring.Store(snapshot)
+	a.signal()
 }
 
 // Commit implements Committer.
@@ -41,6 +51,7 @@ func (a *applierLoop) signal() {
 }
 
 func (a *applierLoop) run(stopping <-chan struct{}) {
+	defer close(a.ended)
 	paused := false
 	for {
 		select {
@@ -48,11 +59,31 @@ func (a *applierLoop) run(stopping <-chan struct{}) {
 			return
 		case <-a.work:
 		}
+		if a.install() && paused {
+			a.report(nil)
+			paused = false
+		}
 		if paused && !a.retry.Swap(false) {
 			continue
 		}
 		paused = a.drain(stopping, paused)
 	}
+}
+
+// install installs the snapshot that waits, if one does, and reports whether it was installed.
+func (a *applierLoop) install() bool {
+	snapshot := a.restoring.Swap(nil)
+	if snapshot == nil {
+		return false
+	}
+	err := a.Applier.Restore(snapshot.meta, snapshot.content)
+	// The inbox refuses only when the replica stops, and then nobody waits.
+	_ = a.inbox.put(func(arrived *arrivals) error {
+		arrived.restored = append(arrived.restored, err)
+		return nil
+	})
+	a.inbox.signal()
+	return err == nil
 }
 
 // drain applies all that is committed and reports whether a failure ended it. paused says that the newest attempt

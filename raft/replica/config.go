@@ -29,6 +29,10 @@ type Log interface {
 	Append(writes ...*raft.Write) error
 	Mark() error
 	Entries(first, last raft.Index, maxBytes int) ([]raft.Entry, error)
+	// Behind returns the newest index that may be dropped if the newest bytes of the log are to stay.
+	Behind(bytes int64) raft.Index
+	// Compact drops entries up to an index, or fewer. It is called beside all others.
+	Compact(through raft.Index) error
 	// Spare returns why the log cannot make room for what comes, or nil. It takes no time.
 	Spare() error
 	Close() error
@@ -48,6 +52,9 @@ type Config struct {
 	// Machine and Transport stay the caller's; they must outlive Close.
 	Machine   raft.Machine
 	Transport raft.Transport
+	// Snapshots brings the machine's content to peers that need entries which the log does not hold. With it the machine
+	// must be a raft.Snapshotter, and the log is compacted. Nil: the log is kept whole, and what it does not hold nobody gets.
+	Snapshots SnapshotTransport
 	// ElectionTimeout is T; zero is DefaultElectionTimeout. It scales ticks, heartbeats and every limit of time here,
 	// and should be ten round trips or more.
 	ElectionTimeout time.Duration
@@ -83,6 +90,13 @@ type Limits struct {
 	// MaxAppendBytes (8 MiB) bounds the entries that are merged into one durable record; one write always fits.
 	MaxAppendBytes int
 
+	// MaxSnapshots (2) bounds the snapshots that are on their way to peers at the same time; others wait.
+	MaxSnapshots int
+	// KeepLogBytes (log.keep_bytes, 64 MiB) of the newest entries stay when the log is compacted, for peers that were away
+	// for a while. What a peer needs that answers stays beyond that, up to MaxLogBytes (log.max_bytes, 1 GiB).
+	KeepLogBytes int64
+	MaxLogBytes  int64
+
 	// The limits of the core: entries in one message (1 MiB), messages (256) and bytes (8 MiB) on the way to one
 	// peer, bytes proposed and not committed (64 MiB), bytes of settled entries kept in memory (8 MiB).
 	MaxMessageBytes     int
@@ -111,9 +125,12 @@ func (l Limits) withDefaults() Limits {
 		{&l.MaxInflightBytes, 8 << 20},
 		{&l.MaxUncommittedBytes, 64 << 20},
 		{&l.MaxTailBytes, 8 << 20},
+		{&l.MaxSnapshots, 2},
 	} {
 		*field.limit = cmp.Or(*field.limit, field.value)
 	}
+	l.KeepLogBytes = cmp.Or(l.KeepLogBytes, 64<<20)
+	l.MaxLogBytes = max(cmp.Or(l.MaxLogBytes, 1<<30), l.KeepLogBytes)
 	return l
 }
 
@@ -132,11 +149,18 @@ func (c Config) withDefaults() (Config, error) {
 		return c, errors.New("configuring a replica: ID is zero")
 	case c.WAL == nil, c.Machine == nil, c.Transport == nil:
 		return c, errors.New("configuring a replica: WAL, Machine and Transport are required")
+	case c.Snapshots != nil && !hasSnapshots(c.Machine):
+		return c, errors.New("configuring a replica: Snapshots is given, and the state machine has none")
 	case c.ElectionTimeout < minElectionTimeout:
 		return c, fmt.Errorf("configuring a replica: election timeout %v is below the least, %v",
 			c.ElectionTimeout, minElectionTimeout)
 	}
 	return c, nil
+}
+
+func hasSnapshots(machine raft.Machine) bool {
+	_, has := machine.(raft.Snapshotter)
+	return has
 }
 
 // tick is the time between two calls of Handler.Tick.
@@ -153,6 +177,7 @@ func (c Config) core() raft.Config {
 		MaxInflightBytes:    c.Limits.MaxInflightBytes,
 		MaxUncommittedBytes: c.Limits.MaxUncommittedBytes,
 		MaxTailBytes:        c.Limits.MaxTailBytes,
+		Snapshots:           c.Snapshots != nil,
 	}
 }
 

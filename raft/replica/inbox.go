@@ -38,6 +38,11 @@ type arrivals struct {
 	written     written
 	// applying are the outcomes of the applier, nil: it works again.
 	applying []error
+	// sent are the ends of snapshots' ways to peers, snapshots those that peers have brought, restored the outcomes of
+	// installations.
+	sent      []snapshotSent
+	snapshots []*arrival
+	restored  []error
 	// fit is the newest judgement of the layers above, or nil.
 	fit *bool
 }
@@ -60,9 +65,13 @@ func (a *arrivals) reset() {
 	clear(a.transfers)
 	clear(a.loaded)
 	clear(a.applying)
+	clear(a.sent)
+	clear(a.snapshots)
+	clear(a.restored)
 	*a = arrivals{
 		messages: a.messages[:0], transfers: a.transfers[:0],
 		unreachable: a.unreachable[:0], loaded: a.loaded[:0], applying: a.applying[:0],
+		sent: a.sent[:0], snapshots: a.snapshots[:0], restored: a.restored[:0],
 	}
 }
 

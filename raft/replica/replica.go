@@ -25,6 +25,7 @@ type Replica struct {
 	writer  *writer
 	applier *applierLoop
 	loader  *loader
+	courier *courier // nil without Config.Snapshots
 	waiters *Waiters
 	calls   sync.Pool // of *call
 
@@ -32,6 +33,8 @@ type Replica struct {
 	leader   atomic.Pointer[leadership]
 	applyErr atomic.Pointer[error]
 	roomErr  atomic.Pointer[error]
+	// installing waits for the installation of a snapshot, or is nil. It needs the baton.
+	installing *arrival
 	// malformed counts messages that no correct peer sends.
 	malformed atomic.Uint64
 
@@ -63,7 +66,7 @@ func Open(cfg Config) (*Replica, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening replica %d: asking the state machine how far it came: %w", cfg.ID, err)
 	}
-	if err := checkBase(base.Applied, cfg.Recovered.Log); err != nil {
+	if err := rebase(&cfg, base); err != nil {
 		return nil, fmt.Errorf("opening replica %d: %w", cfg.ID, err)
 	}
 	node, err := raft.New(cfg.core(), cfg.Recovered.HardState, cfg.Recovered.Log, base.Applied.Index)
@@ -75,19 +78,29 @@ func Open(cfg Config) (*Replica, error) {
 	return r, nil
 }
 
-// checkBase refuses a state machine that does not belong to the log beside it.
-func checkBase(applied raft.EntryID, log raft.Log) error {
-	switch {
-	case applied.Index < log.Base.Index:
+// rebase sees to it that the log leads on from the state machine: it refuses a machine that is older than the log, and lets
+// a log begin anew that does not lead to the machine.
+func rebase(cfg *Config, base raft.Base) error {
+	log := cfg.Recovered.Log
+	if base.Applied.Index < log.Base.Index {
 		return fmt.Errorf("the state machine has applied %v, but the log begins after %v: entries between are missing",
-			applied, log.Base)
-	case applied.Index > log.Last.Index:
-		return fmt.Errorf("the state machine has applied %v, but the log ends at %v", applied, log.Last)
+			base.Applied, log.Base)
 	}
-	if term := termAt(log, applied.Index); term != applied.Term {
-		return fmt.Errorf("the state machine has applied %v, but the log holds term %d there: they are of different clusters",
-			applied, term)
+	write := Rebase(base, cfg.Recovered.HardState, log)
+	if write == nil {
+		return nil
 	}
+	if cfg.Snapshots == nil {
+		return fmt.Errorf("the state machine has applied %v, which the log, from %v to %v, does not hold", base.Applied, log.Base, log.Last)
+	}
+	if err := cfg.WAL.Append(write); err != nil {
+		return fmt.Errorf("letting the log begin after %v, which the state machine has applied: %w", base.Applied, err)
+	}
+	cfg.Logger.Warn("the log begins anew after what the state machine has applied, as after a crash in the installation of a snapshot",
+		"node", uint64(cfg.ID), "term", uint64(base.Applied.Term), "index", uint64(base.Applied.Index))
+	cfg.Recovered.HardState = write.HardState
+	cfg.Recovered.Log = raft.Log{Base: base.Applied, Last: base.Applied,
+		BaseConfiguration: raft.ConfigurationAt{Index: base.ConfigurationIndex, Configuration: base.Configuration}}
 	return nil
 }
 
@@ -113,7 +126,7 @@ func build(cfg Config, node *raft.Node, applied raft.Index) *Replica {
 	r.calls.New = func() any { return newCall() }
 	r.applier = newApplierLoop(NewApplier(cfg.WAL, cfg.Machine, r.waiters, applied, cfg.Limits, cfg.OnApplied), r.inbox)
 	r.loader = newLoader(cfg.WAL, r.inbox)
-	r.handler = NewHandler(node, cfg.ElectionTimeout, cfg.Limits, Environment{
+	environment := Environment{
 		Clock:     cfg.Clock,
 		Writer:    r.writer,
 		Loader:    r.loader,
@@ -121,7 +134,12 @@ func build(cfg Config, node *raft.Node, applied raft.Index) *Replica {
 		Transport: cfg.Transport,
 		Waiters:   r.waiters,
 		Logger:    cfg.Logger,
-	})
+	}
+	if cfg.Snapshots != nil {
+		r.courier = newCourier(r)
+		environment.Snapshots = r.courier
+	}
+	r.handler = NewHandler(node, cfg.ElectionTimeout, cfg.Limits, environment)
 	r.leader.Store(&leadership{changed: make(chan struct{})})
 	r.publish(true)
 	return r
@@ -134,6 +152,9 @@ func (r *Replica) start() {
 	r.workers.Go(r.writeLog)
 	r.workers.Go(func() { r.applier.run(r.stopping) })
 	r.workers.Go(func() { r.loader.run(r.stopping) })
+	if r.courier != nil {
+		r.workers.Go(r.compact)
+	}
 	r.workers.Go(func() {
 		r.loops.Wait()
 		// Both loops are gone. A turn that a late message causes finds a handler that does nothing.
@@ -274,6 +295,7 @@ func (r *Replica) deliver(h *Handler, a *arrivals) {
 	for _, id := range a.unreachable {
 		h.Unreachable(id)
 	}
+	r.deliverSnapshots(h, a)
 	for _, m := range a.messages {
 		// A refusal is the core's way to say that the message was stale or malformed. Both are a network's normal.
 		if err := h.Step(m); errors.Is(err, raft.ErrMalformed) {

@@ -9,14 +9,14 @@ import (
 	"github.com/rsqld/rsqld/raft"
 )
 
-// courier notes what a handler wants done with snapshots.
-type courier struct {
+// noted notes what a handler wants done with snapshots.
+type noted struct {
 	sends    []raft.ID
 	restores []raft.SnapshotMeta
 }
 
-func (c *courier) Send(to raft.ID) { c.sends = append(c.sends, to) }
-func (c *courier) Restore(meta raft.SnapshotMeta, _ io.ReaderAt) {
+func (c *noted) Send(to raft.ID) { c.sends = append(c.sends, to) }
+func (c *noted) Restore(meta raft.SnapshotMeta, _ io.ReaderAt) {
 	c.restores = append(c.restores, meta)
 }
 
@@ -31,7 +31,7 @@ func metaOf(term raft.Term, index raft.Index) raft.SnapshotMeta {
 // it when both are durable.
 func TestSnapshotIsInstalledMachineFirst(t *testing.T) {
 	b := newBench(t, Limits{}, 1, 2, 3)
-	c := &courier{}
+	c := &noted{}
 	b.env.Snapshots = c
 	if err := b.Step(raft.Heartbeat{Envelope: raft.Envelope{From: 2, To: 1, Term: 5}}); err != nil {
 		t.Fatal(err)
@@ -72,7 +72,7 @@ func TestSnapshotIsInstalledMachineFirst(t *testing.T) {
 // A snapshot that cannot be installed leaves the log as it was, and the next one is welcome.
 func TestSnapshotThatFailsChangesNothing(t *testing.T) {
 	b := newBench(t, Limits{}, 1, 2, 3)
-	b.env.Snapshots = &courier{}
+	b.env.Snapshots = &noted{}
 	before := b.Status()
 	if err := b.SnapshotArrived(metaOf(1, 40), bytes.NewReader(nil)); err != nil {
 		t.Fatal(err)

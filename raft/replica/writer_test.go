@@ -29,6 +29,8 @@ func (l *tape) Mark() error {
 }
 
 func (l *tape) Entries(raft.Index, raft.Index, int) ([]raft.Entry, error) { return nil, nil }
+func (l *tape) Behind(int64) raft.Index                                   { return 0 }
+func (l *tape) Compact(raft.Index) error                                  { return nil }
 func (l *tape) Spare() error                                              { return nil }
 func (l *tape) Close() error                                              { return nil }
 

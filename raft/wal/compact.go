@@ -78,3 +78,22 @@ func (w *WAL) unlink(name string, keep bool) error {
 	}
 	return nil
 }
+
+// Behind returns the newest index that Compact may be given so that segments of this size together stay besides the one
+// that is written to; zero if the log is not longer.
+func (w *WAL) Behind(bytes int64) raft.Index {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	segments := w.index.segments
+	// Compact begins the log with the last segment that begins at or below its argument, and a log that was truncated has
+	// segments that begin below earlier ones.
+	above := segments[len(segments)-1].base.Index
+	for i := len(segments) - 2; i > 0; i-- {
+		s := segments[i]
+		if bytes -= s.size; bytes <= 0 {
+			return min(s.base.Index, max(above, 1)-1)
+		}
+		above = min(above, s.base.Index)
+	}
+	return 0
+}

@@ -2,6 +2,8 @@ package wal_test
 
 import (
 	"errors"
+	"math"
+	"math/rand/v2"
 	"reflect"
 	"testing"
 
@@ -140,4 +142,35 @@ func TestCompactFails(t *testing.T) {
 		m.compare(t, w, &r)
 		closeLog(t, w)
 	}
+}
+
+// TestBehind proves: what Behind allows to drop leaves segments of at least that size besides the one that is written to,
+// and not one more than it takes.
+func TestBehind(t *testing.T) {
+	files, m := newDisk(1), &model{}
+	w := create(t, files)
+	chance := rand.New(rand.NewPCG(1, 13))
+	for len(files.segments()) < 6 {
+		mustAppend(t, w, m.writes(t, chance)...)
+	}
+	whole := w.Size()
+	if index := w.Behind(whole); index != 0 {
+		t.Errorf("of a log of %d bytes as many are kept from %d on", whole, index)
+	}
+	last := raft.Index(math.MaxUint64)
+	for keep := int64(1); keep < whole; keep += 1 << 10 {
+		index := w.Behind(keep)
+		if index > last {
+			t.Errorf("to keep %d bytes %d may go, to keep fewer %d", keep, index, last)
+		}
+		last = index
+	}
+	newest := w.Size()
+	if err := w.Compact(w.Behind(1)); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(files.segments()); n > 3 || w.Size() >= newest {
+		t.Errorf("%d segments are left", n)
+	}
+	closeLog(t, w)
 }

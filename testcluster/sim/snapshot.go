@@ -66,6 +66,9 @@ func (m *machine) Restore(meta raft.SnapshotMeta, content io.ReaderAt) error {
 	return nil
 }
 
+// Durable implements raft.Snapshotter. The world undoes what was not durable by undo, and compacts by what is.
+func (m *machine) Durable() (raft.Base, error) { m.undo = m.undo[:0]; return m.base, nil }
+
 // courier is what brings a node's snapshots to others, and to its own machine. It implements replica.Snapshots.
 type courier struct{ *node }
 
