@@ -113,7 +113,10 @@ func (c *checker) queued(n *node, write *raft.Write) {
 	if write.HardState.Term < n.shadow.hard.Term {
 		w.fail("monotone", "node %d writes term %d after %d", n.id, write.HardState.Term, n.shadow.hard.Term)
 	}
-	before := n.shadow.last()
+	before, open := n.shadow.last(), n.shadow.configuration()
+	if base := write.Snapshot; base != nil && !n.shadow.holds(base.Applied) {
+		before, open = base.Applied, raft.ConfigurationAt{Index: base.ConfigurationIndex, Configuration: base.Configuration}
+	}
 	if from := write.TruncateFrom; from != 0 && from <= before.Index {
 		before = raft.EntryID{Index: from - 1}
 		if e, found := n.shadow.at(from - 1); found {
@@ -122,7 +125,6 @@ func (c *checker) queued(n *node, write *raft.Write) {
 			before = n.shadow.base
 		}
 	}
-	open := n.shadow.configuration()
 	for i := range write.Entries {
 		e := &write.Entries[i]
 		c.match(n, e, before)
@@ -366,7 +368,8 @@ func (c *checker) committed(n *node, index raft.Index) {
 	}
 }
 
-// choose notes a committed entry: the first time it must be on the disks of a quorum, ever after be the same.
+// choose notes a committed entry: the first time it must be on the disks of a quorum, ever after be the same. A disk that
+// has lost the entry since it was acknowledged counts if it remembers that: it keeps nodes from leading that lack the entry.
 func (c *checker) choose(n *node, e shadowEntry) {
 	w := c.world
 	at := int(e.id.Index) - 1
@@ -383,7 +386,10 @@ func (c *checker) choose(n *node, e shadowEntry) {
 	// The first to commit leads, or was told so by one that does: its term is the entry's committing term, or later.
 	c.chosen = append(c.chosen, chosenEntry{shadowEntry: e, term: n.shadow.hard.Term})
 	w.counts.Commits++
-	held := func(id raft.ID) bool { return w.node(id).durable.holds(e.id) }
+	held := func(id raft.ID) bool {
+		disk := &w.node(id).durable
+		return disk.holds(e.id) || disk.hard.Acked.Compare(e.id) >= 0
+	}
 	if decided := c.mayDecide(e.id.Index); !slices.ContainsFunc(decided, func(by raft.Configuration) bool { return isQuorum(&by, held) }) {
 		w.fail("commit-is-durable", "node %d commits %v, which is not on the disks of a quorum of any of %v", n.id, e.id, decided)
 	}
