@@ -35,8 +35,10 @@ const checkpointNoop sqlite.CheckpointMode = -1
 type checkpointer struct {
 	engine *Engine
 	wake   chan struct{}
-	stop   chan struct{}
-	done   sync.WaitGroup
+	// leave asks the goroutine to close its connection, and gets the outcome.
+	leave chan chan error
+	stop  chan struct{}
+	done  sync.WaitGroup
 	// conn is the checkpointer's own connection, nil until the first use. It is the goroutine's.
 	conn *sqlite.Conn
 
@@ -55,7 +57,7 @@ type checkpointer struct {
 }
 
 func startCheckpointer(e *Engine) *checkpointer {
-	c := &checkpointer{engine: e, wake: make(chan struct{}, 1), stop: make(chan struct{}), next: checkpointBytes / frameBytes}
+	c := &checkpointer{engine: e, wake: make(chan struct{}, 1), leave: make(chan chan error), stop: make(chan struct{}), next: checkpointBytes / frameBytes}
 	c.done.Go(c.loop)
 	return c
 }
@@ -109,10 +111,34 @@ func (c *checkpointer) loop() {
 			c.report(err)
 			c.tail.Store(err == nil)
 			c.running.Store(false)
+		case outcome := <-c.leave:
+			outcome <- c.disconnect()
 		case <-c.stop:
 			return
 		}
 	}
+}
+
+// abandon lets go of the database file, because another one takes its place. It needs Engine.applying.
+func (c *checkpointer) abandon() error {
+	outcome := make(chan error, 1)
+	select {
+	case c.leave <- outcome:
+	case <-c.stop:
+		return ErrClosed
+	}
+	c.tail.Store(false)
+	c.next = checkpointBytes / frameBytes
+	return <-outcome
+}
+
+func (c *checkpointer) disconnect() error {
+	if c.conn == nil {
+		return nil
+	}
+	conn := c.conn
+	c.conn = nil
+	return conn.Close()
 }
 
 // beside runs the first step, beside the writer.
@@ -156,8 +182,5 @@ func (c *checkpointer) report(err error) {
 func (c *checkpointer) close() error {
 	close(c.stop)
 	c.done.Wait()
-	if c.conn == nil {
-		return nil
-	}
-	return c.conn.Close()
+	return c.disconnect()
 }

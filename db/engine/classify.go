@@ -184,14 +184,28 @@ func classOf(text string, stmt *sqlite.Stmt, f *facts) Class {
 	return Read
 }
 
+// abandon lets go of the database file, because another one takes its place.
+func (c *classifier) abandon() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.disconnect()
+}
+
+// disconnect needs c.mu.
+func (c *classifier) disconnect() error {
+	users := c.users
+	c.users, c.known = nil, nil
+	if users == nil {
+		return nil
+	}
+	return users.conn.Close()
+}
+
 func (c *classifier) close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
-	if c.users == nil {
-		return nil
-	}
-	return c.users.conn.Close()
+	return c.disconnect()
 }
 
 // joinClose joins the errors of closing several things.

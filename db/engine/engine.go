@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -32,6 +33,8 @@ type Config struct {
 	MaxReaders int
 	// ReaderTimeout ends a read (sql.reader_timeout); zero means DefaultReaderTimeout.
 	ReaderTimeout time.Duration
+	// SnapshotDir is where copies of the database are made for others, on the same file system as Dir. Empty: Dir itself.
+	SnapshotDir string
 	// Logger gets changes of state; nil is slog's default.
 	Logger *slog.Logger
 	// Fault makes file operations of the writer and the checkpointer fail. It is for tests; nil is none.
@@ -40,9 +43,10 @@ type Config struct {
 
 // Engine is the database of one node. See the package documentation for its contract.
 type Engine struct {
-	config     Config
-	generation generation
-	log        *slog.Logger
+	config Config
+	log    *slog.Logger
+	// generation is the one in use. Restore replaces it.
+	generation atomic.Pointer[generation]
 
 	// applying is held by Apply, Base and Close; it guards writer, decoded, commands and history's writing side.
 	applying sync.Mutex
@@ -63,6 +67,11 @@ type Engine struct {
 	checkpointer *checkpointer
 
 	closed atomic.Bool
+	// ctx ends when the engine is closed.
+	ctx    context.Context
+	cancel context.CancelFunc
+	// copying is held for reading by Snapshot.
+	copying sync.RWMutex
 }
 
 // Open creates or opens the database in a directory. It runs the self-test of SQLite first: an engine whose SQLite does
@@ -71,10 +80,14 @@ func Open(config Config) (*Engine, error) {
 	if config.MaxReaders == 0 {
 		config.MaxReaders = DefaultMaxReaders
 	}
+	if config.SnapshotDir == "" {
+		config.SnapshotDir = config.Dir
+	}
 	if config.ReaderTimeout == 0 {
 		config.ReaderTimeout = DefaultReaderTimeout
 	}
 	e := &Engine{config: config, log: config.Logger}
+	e.ctx, e.cancel = context.WithCancel(context.Background())
 	if e.log == nil {
 		e.log = slog.Default()
 	}
@@ -95,11 +108,14 @@ func (e *Engine) open() error {
 	if err != nil {
 		return err
 	}
-	e.generation = found
+	e.generation.Store(&found)
 	if isNew {
 		if err := e.create(); err != nil {
 			return err
 		}
+	}
+	if err := found.removeOthers(); err != nil {
+		return err
 	}
 	if e.writer, err = openWriter(e.file(), false, e.config.Fault); err != nil {
 		return err
@@ -114,7 +130,7 @@ func (e *Engine) open() error {
 // create makes the first generation. The file is closed before it is made the one in use, so that no write-ahead log
 // belongs to it.
 func (e *Engine) create() error {
-	if err := e.generation.begin(); err != nil {
+	if err := e.generation.Load().begin(); err != nil {
 		return err
 	}
 	w, err := openWriter(e.file(), true, e.config.Fault)
@@ -124,7 +140,7 @@ func (e *Engine) create() error {
 	if err := w.close(); err != nil {
 		return err
 	}
-	if err := e.generation.commit(); err != nil {
+	if err := e.generation.Load().commit(); err != nil {
 		return err
 	}
 	e.log.Info("database created", "file", e.file())
@@ -216,6 +232,9 @@ func (e *Engine) Close() error {
 	if e.closed.Swap(true) {
 		return nil
 	}
+	e.cancel()
+	e.copying.Lock() // the last Snapshot has ended
+	defer e.copying.Unlock()
 	errs := []error{e.checkpointer.close(), e.readers.close(), e.classifier.close()}
 	e.applying.Lock()
 	defer e.applying.Unlock()
@@ -227,7 +246,7 @@ func (e *Engine) Close() error {
 }
 
 // file is the path of the database file.
-func (e *Engine) file() string { return e.generation.file() }
+func (e *Engine) file() string { return e.generation.Load().file() }
 
 // Applied returns the index of the newest entry that is applied and committed here.
 func (e *Engine) Applied() raft.Index { return e.committed.Load().base.Applied.Index }
@@ -278,4 +297,4 @@ func (e *Engine) Size() int64 {
 }
 
 // Path returns the directory of the generation in use, for messages.
-func (e *Engine) Path() string { return filepath.Clean(e.generation.path()) }
+func (e *Engine) Path() string { return filepath.Clean(e.generation.Load().path()) }

@@ -93,6 +93,28 @@ func parseCurrent(text string) (int, error) {
 	return number, nil
 }
 
+// next is the generation that a snapshot brings after g.
+func (g generation) next() generation { return generation{g.dir, g.number + 1} }
+
+// removeOthers removes what is left of generations that are not in use: one that was replaced, or one that was never
+// finished.
+func (g generation) removeOthers() error {
+	entries, err := os.ReadDir(g.dir)
+	if err != nil {
+		return fmt.Errorf("looking for old generations: %w", err)
+	}
+	for _, entry := range entries {
+		number, err := strconv.Atoi(entry.Name())
+		if err != nil || number == g.number {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(g.dir, entry.Name())); err != nil {
+			return fmt.Errorf("removing generation %d, which is not in use: %w", number, err)
+		}
+	}
+	return nil
+}
+
 // begin makes the directory of the generation.
 func (g generation) begin() error {
 	if err := os.MkdirAll(g.path(), directoryPerm); err != nil {

@@ -90,8 +90,14 @@ func (l *log) statement(text string, args ...*commandpb.Argument) raft.Entry {
 // bootstrap adds the founding command.
 func (l *log) bootstrap(settings map[string]string) raft.Entry {
 	l.t.Helper()
+	return l.found("0123456789abcdef", settings)
+}
+
+// found adds the founding command of a cluster.
+func (l *log) found(cluster string, settings map[string]string) raft.Entry {
+	l.t.Helper()
 	return l.command(&commandpb.Command{Body: &commandpb.Command_Bootstrap{Bootstrap: &commandpb.Bootstrap{
-		Cluster: []byte("0123456789abcdef"), Settings: settings,
+		Cluster: []byte(cluster), Settings: settings,
 		Member: &commandpb.Member{Id: 1, Name: "n1", Address: "127.0.0.1:4001", PublicKey: []byte("key of n1")},
 		Token:  &commandpb.MintToken{Id: []byte("standing"), Key: make([]byte, 32), Standing: true},
 	}}})
