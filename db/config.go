@@ -64,6 +64,13 @@ type Config struct {
 	// times and does not lead.
 	MaxClockAhead time.Duration
 
+	// LogSegmentBytes is the size of a file of the log; zero: wal.DefaultSegmentSize.
+	LogSegmentBytes int64
+	// LogKeepBytes (log.keep_bytes) of the newest entries stay in the log for peers that were away for a while;
+	// LogMaxBytes (log.max_bytes) is how much stays for peers that answer and need more. Zero: the defaults of
+	// replica.Limits. They may differ among nodes.
+	LogKeepBytes, LogMaxBytes int64
+
 	// LogFiles is the disk of the log. Nil: the operating system's.
 	LogFiles wal.Files
 	// Clock is the wall clock that entries are stamped with and peers are told of. Nil: time.Now.
@@ -122,6 +129,12 @@ func (c Config) checkLimits() error {
 	if min(c.ElectionTimeout, c.NoLeaderWait, c.Timeout, c.MaxClockAhead) < 0 || c.MaxStatements < 0 {
 		return fmt.Errorf("%w: election timeout %v, no-leader wait %v, timeout %v, max clock ahead %v, max_statements %d: none may be negative",
 			ErrUsage, c.ElectionTimeout, c.NoLeaderWait, c.Timeout, c.MaxClockAhead, c.MaxStatements)
+	}
+	if min(c.LogKeepBytes, c.LogMaxBytes) < 0 {
+		return fmt.Errorf("%w: %d bytes of the log to keep, %d at most: none may be negative", ErrUsage, c.LogKeepBytes, c.LogMaxBytes)
+	}
+	if c.LogSegmentBytes != 0 && (c.LogSegmentBytes < wal.MinSegmentSize || c.LogSegmentBytes > wal.MaxSegmentSize) {
+		return fmt.Errorf("%w: segments of %d bytes: %d to %d are allowed", ErrUsage, c.LogSegmentBytes, wal.MinSegmentSize, wal.MaxSegmentSize)
 	}
 	if n := max(len(c.Name), len(c.Advertise)); n > command.MaxNameBytes {
 		return fmt.Errorf("%w: a name or an address of %d bytes is too long: %d are allowed", ErrUsage, n, command.MaxNameBytes)

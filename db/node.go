@@ -37,9 +37,10 @@ type Node struct {
 	replica   *replica.Replica
 	wal       *wal.WAL // the replica's: it closes it
 
-	clocks   clocks
-	stamps   stamper
-	sessions sessions
+	clocks    clocks
+	stamps    stamper
+	sessions  sessions
+	snapshots snapshots
 
 	// opened is closed when all parts stand: what peers and clients send before waits, or is dropped.
 	opened chan struct{}
@@ -67,6 +68,7 @@ func Open(ctx context.Context, config Config) (*Node, error) {
 	}
 	n := &Node{config: full, log: full.Logger, opened: make(chan struct{}),
 		clocks: clocks{now: full.Clock, limit: full.MaxClockAhead}}
+	n.snapshots.node = n
 	n.ctx, n.cancel = context.WithCancelCause(context.Background())
 	if n.dir, err = openDirectory(full.Data); err != nil {
 		n.cancel(errClosing)
@@ -177,7 +179,8 @@ func (n *Node) identify(ctx context.Context) error {
 }
 
 func (n *Node) walOptions(cluster identity.Cluster) wal.Options {
-	return wal.Options{Files: n.config.LogFiles, Dir: n.dir.file("wal"), Cluster: cluster, Node: n.self.Node, Seed: rand.Uint64()}
+	return wal.Options{Files: n.config.LogFiles, Dir: n.dir.file("wal"), Cluster: cluster, Node: n.self.Node, Seed: rand.Uint64(),
+		SegmentSize: n.config.LogSegmentBytes}
 }
 
 // connect starts endpoint and replica, which need each other: until both stand, messages of peers are dropped.
@@ -197,14 +200,16 @@ func (n *Node) connect(conn net.PacketConn, log *wal.WAL, recovered wal.Recovere
 		},
 		Now:       n.config.Clock,
 		OnClock:   func(peer raft.ID, clock int64) { n.clocks.hear(peer, clock, time.Now()) },
-		OnSession: n.serveSession, OnJoin: n.serveJoin, OnKey: n.takeKey,
+		OnSession: n.serveSession, OnJoin: n.serveJoin, OnKey: n.takeKey, OnSnapshot: n.snapshots.receive,
 	})
 	if err != nil {
 		return errors.Join(fmt.Errorf("opening the endpoint: %w", err), log.Close(), conn.Close())
 	}
 	n.replica, err = replica.Open(replica.Config{
 		ID: n.self.Node, Seed: rand.Uint64(), WAL: log, Recovered: recovered, Machine: n.engine, Transport: n.endpoint,
+		Snapshots:       &n.snapshots,
 		ElectionTimeout: n.config.ElectionTimeout, Logger: n.log,
+		Limits: replica.Limits{KeepLogBytes: n.config.LogKeepBytes, MaxLogBytes: n.config.LogMaxBytes},
 	})
 	if err != nil {
 		return errors.Join(fmt.Errorf("starting the replica: %w", err), log.Close())

@@ -7,6 +7,7 @@ import (
 	"github.com/rsqld/rsqld/db/engine"
 	"github.com/rsqld/rsqld/raft"
 	"github.com/rsqld/rsqld/raft/wal"
+	"github.com/rsqld/rsqld/snapshot"
 	"github.com/rsqld/rsqld/transport/identity"
 )
 
@@ -49,7 +50,11 @@ func closeLog(log *wal.WAL) error {
 }
 
 func (n *Node) openEngine() (err error) {
-	if n.engine, err = engine.Open(engine.Config{Dir: n.dir.file("db"), Logger: n.log}); err != nil {
+	copies := n.dir.file(snapshotDir)
+	if err := snapshot.Clean(copies); err != nil {
+		return err
+	}
+	if n.engine, err = engine.Open(engine.Config{Dir: n.dir.file("db"), SnapshotDir: copies, Logger: n.log}); err != nil {
 		return fmt.Errorf("opening the database: %w", err)
 	}
 	if cluster := n.engine.Cluster(); cluster != (identity.Cluster{}) && cluster != n.cluster {

@@ -24,6 +24,8 @@ type Config struct {
 	Seed uint64
 	// ElectionTimeout is that of every node; zero: the default.
 	ElectionTimeout time.Duration
+	// LogSegmentBytes, LogKeepBytes and LogMaxBytes are those of every node (db.Config); zero: the defaults.
+	LogSegmentBytes, LogKeepBytes, LogMaxBytes int64
 	// Logger gets the nodes' state changes, each with the attribute "name". Nil: nothing is logged.
 	Logger *slog.Logger
 }
@@ -76,6 +78,7 @@ func (c *Cluster) add(ctx context.Context, i int) error {
 	config := db.Config{
 		Data: filepath.Join(c.config.Dir, name), Name: name, ElectionTimeout: c.config.ElectionTimeout,
 		Logger: c.config.Logger.With("name", name), Learner: i > c.config.Nodes,
+		LogSegmentBytes: c.config.LogSegmentBytes, LogKeepBytes: c.config.LogKeepBytes, LogMaxBytes: c.config.LogMaxBytes,
 	}
 	if i > 1 {
 		config.Join = []string{c.Address(1)}

@@ -12,6 +12,7 @@ import (
 	"github.com/rsqld/rsqld/raft"
 	"github.com/rsqld/rsqld/transport/identity"
 	"github.com/rsqld/rsqld/transport/wire/joinpb"
+	"github.com/rsqld/rsqld/transport/wire/peerpb"
 )
 
 // Config is what Listen needs. Identity and Incarnation are required. The functions are called from many goroutines at
@@ -45,6 +46,9 @@ type Config struct {
 	OnJoin func(ctx context.Context, request *joinpb.JoinRequest, exporter []byte) *joinpb.JoinAnswer
 	// OnKey takes the authority's private key (PKCS #8, DER) from a peer. It returns when the key is durable.
 	OnKey func(keyDER []byte) error
+	// OnSnapshot is asked when a peer brings a snapshot; the manifest is not verified. A nil sink says that this node holds
+	// more and needs none, an error that it takes none now. The endpoint closes the sink. Nil takes no snapshots.
+	OnSnapshot func(from raft.ID, manifest *peerpb.SnapshotManifest) (SnapshotSink, error)
 
 	// Now is the wall clock that peers are told of. Nil: time.Now.
 	Now func() time.Time

@@ -30,6 +30,8 @@ var (
 	ErrFingerprint = errors.New("the node that answered is of another cluster than the token")
 	// ErrKeyRefused says that a peer could not make the authority's key durable.
 	ErrKeyRefused = errors.New("the peer did not store the authority's key")
+	// ErrSnapshotRefused says that a peer did not want a snapshot, or could not install it.
+	ErrSnapshotRefused = errors.New("the peer did not install the snapshot")
 )
 
 // code is the reason that a connection is closed with. Other versions send and read them: a number keeps its meaning.

@@ -35,6 +35,10 @@ type Limits struct {
 	FirstFrame time.Duration
 	// JoinAnswer is how long OnJoin may take. Default 15 s.
 	JoinAnswer time.Duration
+	// SnapshotStall is how long the way of a snapshot may stand still, SnapshotInstall how long its installation may take.
+	// Defaults 30 s and 10 min.
+	SnapshotStall   time.Duration
+	SnapshotInstall time.Duration
 	// PeerSilence is how long a peer may say nothing before its connection counts as lost. Idle peers say something
 	// four times in it. It should be well above the election timeout. Default 2 s.
 	PeerSilence time.Duration
@@ -83,6 +87,8 @@ func (l Limits) withDefaults() Limits {
 	duration(&l.Handshake, 2*time.Second)
 	duration(&l.FirstFrame, 5*time.Second)
 	duration(&l.JoinAnswer, 15*time.Second)
+	duration(&l.SnapshotStall, 30*time.Second)
+	duration(&l.SnapshotInstall, 10*time.Minute)
 	duration(&l.PeerSilence, 2*time.Second)
 	duration(&l.CloseGrace, 300*time.Millisecond)
 	return l

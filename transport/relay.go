@@ -86,13 +86,15 @@ func (l *link) acceptStreams(ctx context.Context) {
 // serveStream reads the header of a stream and serves it.
 func (l *link) serveStream(s *Stream) {
 	e := l.endpoint
-	header, err := l.readHeader(s.in, s.quic, peerpb.StreamHeader_KIND_RELAY, peerpb.StreamHeader_KIND_KEY)
+	header, err := l.readHeader(s.in, s.quic, peerpb.StreamHeader_KIND_RELAY, peerpb.StreamHeader_KIND_KEY, peerpb.StreamHeader_KIND_SNAPSHOT)
 	switch {
 	case err != nil:
 		l.endIf(err)
 		s.Close()
 	case header.Kind == peerpb.StreamHeader_KIND_KEY:
 		l.serveKey(s)
+	case header.Kind == peerpb.StreamHeader_KIND_SNAPSHOT:
+		l.serveSnapshot(s)
 	default:
 		principal, err := identity.PrincipalOf(l.conn.ConnectionState().TLS)
 		if err != nil {

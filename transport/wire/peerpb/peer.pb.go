@@ -7,7 +7,8 @@
 // The peer protocol (ALPN rsqld-peer/1), between members over mutual TLS. Heartbeats, votes and their answers are QUIC
 // datagrams, one PeerMessage each. Every stream begins with one StreamHeader frame; an append stream then carries
 // PeerMessage frames in one direction, a relay stream carries the frames of sql.proto, a key stream one KeyOffer and
-// one KeyReceipt. Each frame is a uvarint length followed by the message; a frame is at most log.max_entry + 64 KiB.
+// one KeyReceipt, a snapshot stream a SnapshotManifest, the other way a SnapshotWant, the chunks that it names, and the other
+// way a SnapshotReceipt. Each frame is a uvarint length followed by the message; a frame is at most log.max_entry + 64 KiB.
 
 package peerpb
 
@@ -33,6 +34,7 @@ const (
 	StreamHeader_KIND_APPEND      StreamHeader_Kind = 1
 	StreamHeader_KIND_RELAY       StreamHeader_Kind = 2
 	StreamHeader_KIND_KEY         StreamHeader_Kind = 3
+	StreamHeader_KIND_SNAPSHOT    StreamHeader_Kind = 5
 	StreamHeader_KIND_HELLO       StreamHeader_Kind = 4 // first stream of a connection, both ways: header and nothing else
 )
 
@@ -43,6 +45,7 @@ var (
 		1: "KIND_APPEND",
 		2: "KIND_RELAY",
 		3: "KIND_KEY",
+		5: "KIND_SNAPSHOT",
 		4: "KIND_HELLO",
 	}
 	StreamHeader_Kind_value = map[string]int32{
@@ -50,6 +53,7 @@ var (
 		"KIND_APPEND":      1,
 		"KIND_RELAY":       2,
 		"KIND_KEY":         3,
+		"KIND_SNAPSHOT":    5,
 		"KIND_HELLO":       4,
 	}
 )
@@ -1194,11 +1198,255 @@ func (x *KeyReceipt) GetError() string {
 	return ""
 }
 
+// SnapshotManifest says what a snapshot holds: the SHA-256 of each chunk of 1 MiB, one after the other. The last chunk may be
+// shorter.
+type SnapshotManifest struct {
+	state              protoimpl.MessageState `protogen:"open.v1"`
+	Applied            *EntryID               `protobuf:"bytes,1,opt,name=applied,proto3" json:"applied,omitempty"`
+	ConfigurationIndex uint64                 `protobuf:"varint,2,opt,name=configuration_index,json=configurationIndex,proto3" json:"configuration_index,omitempty"`
+	Configuration      []byte                 `protobuf:"bytes,3,opt,name=configuration,proto3" json:"configuration,omitempty"` // as in an entry of the log
+	Size               uint64                 `protobuf:"varint,4,opt,name=size,proto3" json:"size,omitempty"`                  // bytes
+	Hashes             []byte                 `protobuf:"bytes,5,opt,name=hashes,proto3" json:"hashes,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *SnapshotManifest) Reset() {
+	*x = SnapshotManifest{}
+	mi := &file_transport_wire_peer_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotManifest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotManifest) ProtoMessage() {}
+
+func (x *SnapshotManifest) ProtoReflect() protoreflect.Message {
+	mi := &file_transport_wire_peer_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotManifest.ProtoReflect.Descriptor instead.
+func (*SnapshotManifest) Descriptor() ([]byte, []int) {
+	return file_transport_wire_peer_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *SnapshotManifest) GetApplied() *EntryID {
+	if x != nil {
+		return x.Applied
+	}
+	return nil
+}
+
+func (x *SnapshotManifest) GetConfigurationIndex() uint64 {
+	if x != nil {
+		return x.ConfigurationIndex
+	}
+	return 0
+}
+
+func (x *SnapshotManifest) GetConfiguration() []byte {
+	if x != nil {
+		return x.Configuration
+	}
+	return nil
+}
+
+func (x *SnapshotManifest) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *SnapshotManifest) GetHashes() []byte {
+	if x != nil {
+		return x.Hashes
+	}
+	return nil
+}
+
+// SnapshotWant answers a manifest.
+type SnapshotWant struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Nothing       bool                   `protobuf:"varint,1,opt,name=nothing,proto3" json:"nothing,omitempty"`      // the receiver holds more than the snapshot
+	Error         string                 `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`           // it takes none now, and why
+	Chunks        []uint32               `protobuf:"varint,3,rep,packed,name=chunks,proto3" json:"chunks,omitempty"` // what it lacks, rising
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotWant) Reset() {
+	*x = SnapshotWant{}
+	mi := &file_transport_wire_peer_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotWant) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotWant) ProtoMessage() {}
+
+func (x *SnapshotWant) ProtoReflect() protoreflect.Message {
+	mi := &file_transport_wire_peer_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotWant.ProtoReflect.Descriptor instead.
+func (*SnapshotWant) Descriptor() ([]byte, []int) {
+	return file_transport_wire_peer_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *SnapshotWant) GetNothing() bool {
+	if x != nil {
+		return x.Nothing
+	}
+	return false
+}
+
+func (x *SnapshotWant) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *SnapshotWant) GetChunks() []uint32 {
+	if x != nil {
+		return x.Chunks
+	}
+	return nil
+}
+
+type SnapshotChunk struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint32                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	Content       []byte                 `protobuf:"bytes,2,opt,name=content,proto3" json:"content,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotChunk) Reset() {
+	*x = SnapshotChunk{}
+	mi := &file_transport_wire_peer_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotChunk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotChunk) ProtoMessage() {}
+
+func (x *SnapshotChunk) ProtoReflect() protoreflect.Message {
+	mi := &file_transport_wire_peer_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotChunk.ProtoReflect.Descriptor instead.
+func (*SnapshotChunk) Descriptor() ([]byte, []int) {
+	return file_transport_wire_peer_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *SnapshotChunk) GetNumber() uint32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *SnapshotChunk) GetContent() []byte {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+// SnapshotReceipt says that the snapshot is installed durably, or why not.
+type SnapshotReceipt struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Installed     bool                   `protobuf:"varint,1,opt,name=installed,proto3" json:"installed,omitempty"`
+	Error         string                 `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotReceipt) Reset() {
+	*x = SnapshotReceipt{}
+	mi := &file_transport_wire_peer_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotReceipt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotReceipt) ProtoMessage() {}
+
+func (x *SnapshotReceipt) ProtoReflect() protoreflect.Message {
+	mi := &file_transport_wire_peer_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotReceipt.ProtoReflect.Descriptor instead.
+func (*SnapshotReceipt) Descriptor() ([]byte, []int) {
+	return file_transport_wire_peer_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *SnapshotReceipt) GetInstalled() bool {
+	if x != nil {
+		return x.Installed
+	}
+	return false
+}
+
+func (x *SnapshotReceipt) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
 var File_transport_wire_peer_proto protoreflect.FileDescriptor
 
 const file_transport_wire_peer_proto_rawDesc = "" +
 	"\n" +
-	"\x19transport/wire/peer.proto\x12\rrsqld.peer.v1\"\xbd\x02\n" +
+	"\x19transport/wire/peer.proto\x12\rrsqld.peer.v1\"\xd0\x02\n" +
 	"\fStreamHeader\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\fR\acluster\x12\x12\n" +
@@ -1206,13 +1454,14 @@ const file_transport_wire_peer_proto_rawDesc = "" +
 	"\x02to\x18\x04 \x01(\x04R\x02to\x12 \n" +
 	"\vincarnation\x18\x05 \x01(\x04R\vincarnation\x12 \n" +
 	"\vfingerprint\x18\x06 \x01(\fR\vfingerprint\x124\n" +
-	"\x04kind\x18\a \x01(\x0e2 .rsqld.peer.v1.StreamHeader.KindR\x04kind\"[\n" +
+	"\x04kind\x18\a \x01(\x0e2 .rsqld.peer.v1.StreamHeader.KindR\x04kind\"n\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vKIND_APPEND\x10\x01\x12\x0e\n" +
 	"\n" +
 	"KIND_RELAY\x10\x02\x12\f\n" +
-	"\bKIND_KEY\x10\x03\x12\x0e\n" +
+	"\bKIND_KEY\x10\x03\x12\x11\n" +
+	"\rKIND_SNAPSHOT\x10\x05\x12\x0e\n" +
 	"\n" +
 	"KIND_HELLO\x10\x04\"\xdb\x05\n" +
 	"\vPeerMessage\x12\x18\n" +
@@ -1284,6 +1533,22 @@ const file_transport_wire_peer_proto_rawDesc = "" +
 	"\n" +
 	"KeyReceipt\x12\x16\n" +
 	"\x06stored\x18\x01 \x01(\bR\x06stored\x12\x14\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\"\xc7\x01\n" +
+	"\x10SnapshotManifest\x120\n" +
+	"\aapplied\x18\x01 \x01(\v2\x16.rsqld.peer.v1.EntryIDR\aapplied\x12/\n" +
+	"\x13configuration_index\x18\x02 \x01(\x04R\x12configurationIndex\x12$\n" +
+	"\rconfiguration\x18\x03 \x01(\fR\rconfiguration\x12\x12\n" +
+	"\x04size\x18\x04 \x01(\x04R\x04size\x12\x16\n" +
+	"\x06hashes\x18\x05 \x01(\fR\x06hashes\"V\n" +
+	"\fSnapshotWant\x12\x18\n" +
+	"\anothing\x18\x01 \x01(\bR\anothing\x12\x14\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\x12\x16\n" +
+	"\x06chunks\x18\x03 \x03(\rR\x06chunks\"A\n" +
+	"\rSnapshotChunk\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\rR\x06number\x12\x18\n" +
+	"\acontent\x18\x02 \x01(\fR\acontent\"E\n" +
+	"\x0fSnapshotReceipt\x12\x1c\n" +
+	"\tinstalled\x18\x01 \x01(\bR\tinstalled\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05errorB.Z,github.com/rsqld/rsqld/transport/wire/peerpbb\x06proto3"
 
 var (
@@ -1299,25 +1564,29 @@ func file_transport_wire_peer_proto_rawDescGZIP() []byte {
 }
 
 var file_transport_wire_peer_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_transport_wire_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_transport_wire_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_transport_wire_peer_proto_goTypes = []any{
-	(StreamHeader_Kind)(0), // 0: rsqld.peer.v1.StreamHeader.Kind
-	(*StreamHeader)(nil),   // 1: rsqld.peer.v1.StreamHeader
-	(*PeerMessage)(nil),    // 2: rsqld.peer.v1.PeerMessage
-	(*EntryID)(nil),        // 3: rsqld.peer.v1.EntryID
-	(*Entry)(nil),          // 4: rsqld.peer.v1.Entry
-	(*Append)(nil),         // 5: rsqld.peer.v1.Append
-	(*AppendAck)(nil),      // 6: rsqld.peer.v1.AppendAck
-	(*Heartbeat)(nil),      // 7: rsqld.peer.v1.Heartbeat
-	(*HeartbeatAck)(nil),   // 8: rsqld.peer.v1.HeartbeatAck
-	(*Vote)(nil),           // 9: rsqld.peer.v1.Vote
-	(*VoteAck)(nil),        // 10: rsqld.peer.v1.VoteAck
-	(*TimeoutNow)(nil),     // 11: rsqld.peer.v1.TimeoutNow
-	(*ReadIndex)(nil),      // 12: rsqld.peer.v1.ReadIndex
-	(*ReadIndexAck)(nil),   // 13: rsqld.peer.v1.ReadIndexAck
-	(*Removed)(nil),        // 14: rsqld.peer.v1.Removed
-	(*KeyOffer)(nil),       // 15: rsqld.peer.v1.KeyOffer
-	(*KeyReceipt)(nil),     // 16: rsqld.peer.v1.KeyReceipt
+	(StreamHeader_Kind)(0),   // 0: rsqld.peer.v1.StreamHeader.Kind
+	(*StreamHeader)(nil),     // 1: rsqld.peer.v1.StreamHeader
+	(*PeerMessage)(nil),      // 2: rsqld.peer.v1.PeerMessage
+	(*EntryID)(nil),          // 3: rsqld.peer.v1.EntryID
+	(*Entry)(nil),            // 4: rsqld.peer.v1.Entry
+	(*Append)(nil),           // 5: rsqld.peer.v1.Append
+	(*AppendAck)(nil),        // 6: rsqld.peer.v1.AppendAck
+	(*Heartbeat)(nil),        // 7: rsqld.peer.v1.Heartbeat
+	(*HeartbeatAck)(nil),     // 8: rsqld.peer.v1.HeartbeatAck
+	(*Vote)(nil),             // 9: rsqld.peer.v1.Vote
+	(*VoteAck)(nil),          // 10: rsqld.peer.v1.VoteAck
+	(*TimeoutNow)(nil),       // 11: rsqld.peer.v1.TimeoutNow
+	(*ReadIndex)(nil),        // 12: rsqld.peer.v1.ReadIndex
+	(*ReadIndexAck)(nil),     // 13: rsqld.peer.v1.ReadIndexAck
+	(*Removed)(nil),          // 14: rsqld.peer.v1.Removed
+	(*KeyOffer)(nil),         // 15: rsqld.peer.v1.KeyOffer
+	(*KeyReceipt)(nil),       // 16: rsqld.peer.v1.KeyReceipt
+	(*SnapshotManifest)(nil), // 17: rsqld.peer.v1.SnapshotManifest
+	(*SnapshotWant)(nil),     // 18: rsqld.peer.v1.SnapshotWant
+	(*SnapshotChunk)(nil),    // 19: rsqld.peer.v1.SnapshotChunk
+	(*SnapshotReceipt)(nil),  // 20: rsqld.peer.v1.SnapshotReceipt
 }
 var file_transport_wire_peer_proto_depIdxs = []int32{
 	0,  // 0: rsqld.peer.v1.StreamHeader.kind:type_name -> rsqld.peer.v1.StreamHeader.Kind
@@ -1335,11 +1604,12 @@ var file_transport_wire_peer_proto_depIdxs = []int32{
 	4,  // 12: rsqld.peer.v1.Append.entries:type_name -> rsqld.peer.v1.Entry
 	3,  // 13: rsqld.peer.v1.AppendAck.hint:type_name -> rsqld.peer.v1.EntryID
 	3,  // 14: rsqld.peer.v1.Vote.last:type_name -> rsqld.peer.v1.EntryID
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	3,  // 15: rsqld.peer.v1.SnapshotManifest.applied:type_name -> rsqld.peer.v1.EntryID
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_transport_wire_peer_proto_init() }
@@ -1365,7 +1635,7 @@ func file_transport_wire_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_transport_wire_peer_proto_rawDesc), len(file_transport_wire_peer_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   16,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
