@@ -140,6 +140,7 @@ func (c courier) Restore(meta raft.SnapshotMeta, content io.ReaderAt) {
 			n.restoring = false
 			n.handler.Restored(nil)
 			n.processUnlessPaused()
+			n.world.checker.installed(n, meta.Applied)
 			if n.installing != nil {
 				answer := n.installing
 				n.installing = nil
@@ -198,6 +199,18 @@ func beginning(base *raft.Base) raft.Log {
 	return raft.Log{
 		Base: base.Applied, Last: base.Applied,
 		BaseConfiguration: raft.ConfigurationAt{Index: base.ConfigurationIndex, Configuration: base.Configuration},
+	}
+}
+
+// installed checks the log of a node that has installed a snapshot: it holds the snapshot's last entry or begins after it.
+// Another entry in its place is another history, although it may do no harm for a long time.
+func (c *checker) installed(n *node, at raft.EntryID) {
+	if c.world.now < n.paused {
+		return // the write is still to come
+	}
+	c.world.counts.Checks++
+	if e, found := n.shadow.at(at.Index); found && e.id != at {
+		c.world.fail("log-matching", "node %d has installed a snapshot of %v and its log holds %v there", n.id, at, e.id)
 	}
 }
 
