@@ -39,6 +39,6 @@
 // # What it does not do
 //
 // Interactive transactions (BEGIN … COMMIT over several requests) and the table that makes retries exact are not part
-// of this version; several statements in one atomic request are one entry. A node keeps its whole log. Of two voters
-// nobody can say whose clock is wrong: there entry times follow a leader whose clock is ahead.
+// of this version; several statements in one atomic request are one entry. Of two voters nobody can say whose clock is
+// wrong: there entry times follow a leader whose clock is ahead. A snapshot whose way is cut begins anew.
 package db

@@ -33,6 +33,11 @@
 // does not read. The context of a stream ends when its other end does not want it any more, or is gone. Streams of one
 // connection that flush at the same moment share packets.
 //
+// # Snapshots
+//
+// [Endpoint.SendSnapshot] brings the chunks of a database to a peer on a stream of its own, behind messages and sessions; the
+// peer's OnSnapshot says which it lacks and installs them.
+//
 // # Strangers
 //
 // Whoever can reach the port can send anything. [Limits] bounds what that costs: handshakes at once and per second,
