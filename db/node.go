@@ -41,6 +41,7 @@ type Node struct {
 	stamps    stamper
 	sessions  sessions
 	snapshots snapshots
+	healer    healer
 
 	// opened is closed when all parts stand: what peers and clients send before waits, or is dropped.
 	opened chan struct{}
@@ -109,6 +110,7 @@ func (n *Node) open(ctx context.Context) error {
 	n.group.Go(func() { n.housekeeping(n.ctx) })
 	n.group.Go(func() { n.watchLeader(n.ctx) })
 	n.group.Go(func() { n.watchClock(n.ctx) })
+	n.group.Go(func() { n.heal(n.ctx) })
 	n.log.Info("node is up", "node", n.self.Node, "name", n.self.Name, "cluster", n.self.Cluster, "address", n.address)
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rsqld/rsqld/raft"
 	"github.com/rsqld/rsqld/transport"
 	"github.com/rsqld/rsqld/transport/identity"
 	"github.com/rsqld/rsqld/transport/wire/sqlpb"
@@ -35,6 +36,7 @@ type session struct {
 	stream    *transport.Stream
 	principal identity.Principal
 	relayed   bool // a peer sends this session's requests: they are not sent on again
+	peer      raft.ID
 	id        [16]byte
 	level     sqlpb.Level
 	client    string
@@ -60,7 +62,7 @@ func (n *Node) serveSession(ctx context.Context, in *transport.Session) {
 		return
 	}
 	s := &session{
-		node: n, stream: in.Stream, principal: in.Principal, relayed: in.Peer != 0,
+		node: n, stream: in.Stream, principal: in.Principal, relayed: in.Peer != 0, peer: in.Peer,
 		turn: make(chan struct{}, 1), moved: make(chan struct{}, 1),
 	}
 	ctx, stop, leave, ok := n.enter(ctx)

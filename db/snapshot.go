@@ -68,7 +68,7 @@ func (s *snapshots) receive(from raft.ID, encoded *peerpb.SnapshotManifest) (tra
 		return nil, err
 	}
 	manifest.Cluster = s.node.cluster
-	if manifest.Applied.Index <= s.node.engine.Applied() {
+	if has := s.node.engine.Applied(); manifest.Applied.Index < has || manifest.Applied.Index == has && !s.node.healer.needs.Load() {
 		return nil, nil
 	}
 	if !s.receiving.TryLock() {

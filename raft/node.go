@@ -46,6 +46,8 @@ type Node struct {
 	// installing is the snapshot that the state machine is being replaced by, or nil. beginning is the base that the log
 	// was given by one and that no Write has held yet, or nil.
 	installing, beginning *Base
+	// needSnapshot says that the state machine cannot follow the log (NeedSnapshot).
+	needSnapshot bool
 
 	// ballots are the answers in the running election. It is looked up in, never walked: the order of a map is chance.
 	ballots map[ID]quorum.Answer

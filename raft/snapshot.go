@@ -79,12 +79,13 @@ func (n *Node) SnapshotSent(to ID, ok bool) {
 
 // Install asks whether a snapshot that is at hand, whole and verified, is to replace the state machine. If so (nil) the
 // driver does that and calls Installed. Until then nothing is handed out to be applied, and this node does not campaign;
-// it votes and takes entries as ever. What is not newer than the commit index is refused: the log leads there.
+// it votes and takes entries as ever. What is not newer than the commit index is refused: the log leads there; unless the
+// state machine does not follow it (NeedSnapshot).
 func (n *Node) Install(base Base) error {
 	switch at := base.Applied; {
 	case n.installing != nil:
 		return fmt.Errorf("%w: a snapshot up to %s is being installed", ErrBusy, n.installing.Applied)
-	case at.Index <= n.log.commit:
+	case at.Index <= n.log.commit && !(n.needSnapshot && at.Index >= n.log.applied):
 		return fmt.Errorf("%w: snapshot up to %s, %d is committed here", ErrStale, at, n.log.commit)
 	case n.role == Leader:
 		return fmt.Errorf("%w: snapshot up to %s for the leader of term %d", ErrStale, at, n.hard.Term)
@@ -99,6 +100,11 @@ func (n *Node) Install(base Base) error {
 	return nil
 }
 
+// NeedSnapshot says whether the state machine is to be replaced although the log leads on from it, because it cannot or
+// must not apply what comes next. Then a snapshot may be installed from the applied index on, and what the log holds behind
+// it is applied again. A snapshot that was installed ends the need.
+func (n *Node) NeedSnapshot(need bool) { n.needSnapshot = need }
+
 // Installed says that the state machine was replaced, durably, or with ok false that it was not. The log keeps what
 // follows the snapshot's last entry if it holds that very entry. If it does not, all of it goes: entries behind an entry
 // that conflicts with a committed one are another history, and one that stays makes the leader send snapshots for ever
@@ -109,6 +115,7 @@ func (n *Node) Installed(ok bool) {
 	if !ok || base == nil {
 		return
 	}
+	n.needSnapshot = false
 	at := base.Applied
 	before := *n.configurations.at(n.log.commit)
 	installed := SnapshotInstalled{Last: at}

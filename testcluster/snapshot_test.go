@@ -1,6 +1,7 @@
 package testcluster_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/rsqld/rsqld/db"
+	"github.com/rsqld/rsqld/db/driver"
+	"github.com/rsqld/rsqld/db/sqlite"
 	"github.com/rsqld/rsqld/raft"
 	"github.com/rsqld/rsqld/testcluster"
 )
@@ -139,4 +142,65 @@ func logBytes(t *testing.T, c *testcluster.Cluster, i int) (size int64) {
 		size += file.Size()
 	}
 	return size
+}
+
+// spoil overwrites the page that a table begins with, in the database of a node that is down.
+func spoil(t *testing.T, c *testcluster.Cluster, i int, table string) {
+	t.Helper()
+	path := filepath.Join(filepath.Dir(filepath.Dir(c.Credential())), fmt.Sprintf("n%d", i), "db", "1", "main.sqlite")
+	conn, err := sqlite.Open(path, sqlite.CheckpointOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	stmt, err := conn.Internal("select rootpage from sqlite_schema where name = '" + table + "'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found, err := stmt.Step(); err != nil || !found {
+		t.Fatalf("%s is not there: %v", table, err)
+	}
+	page := stmt.ColumnInt64(0)
+	stmt.Release()
+	if err := conn.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = file.WriteAt(bytes.Repeat([]byte{0xa5}, 4096), (page-1)*4096)
+	if err := errors.Join(err, file.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A node whose database is damaged does not guess: it stops applying, gets a copy from another member, and goes on. Writes
+// do not notice, and neither does it matter whether its log holds what the damage has taken.
+func TestDamagedDatabaseIsReplaced(t *testing.T) {
+	c := startShortLog(t, 3)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	defer cancel()
+	leader, err := c.Leader(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sick := leader%3 + 1
+	mustAsk(t, ctx, c, leader, "create table t(id integer primary key, b)")
+	mustAsk(t, ctx, c, leader, "insert into t(b) values('before')")
+	sameContent(t, c, leader, 1, 2, 3)
+	if err := c.Stop(ctx, sick); err != nil {
+		t.Fatal(err)
+	}
+	spoil(t, c, sick, "t")
+	if err := c.Restart(ctx, sick); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		mustAsk(t, ctx, c, leader, fmt.Sprintf("insert into t(b) values('row %d')", i))
+	}
+	sameContent(t, c, leader, 1, 2, 3)
+	if found, err := ask(ctx, c, sick, driver.LevelLocal, "pragma integrity_check"); err != nil || fmt.Sprint(found) != "[[ok]]" {
+		t.Errorf("integrity check: %v, %v", found, err)
+	}
+	eventually(t, "the node to be ready", func(context.Context) error { return c.Node(sick).Status().Unfit })
 }

@@ -51,7 +51,7 @@ func (w *writer) applyBatch(entries []decodedEntry) (*batch, error) {
 // applyKilled applies the entries before a killer again and records the killer's error.
 func (w *writer) applyKilled(committed *state, before []decodedEntry, killer decodedEntry, r *Result, first *batch) (*batch, error) {
 	none := &batch{writer: w}
-	if isFull(r.Err) {
+	if Full(r.Err) {
 		if full, err := w.fullByItself(committed, before, killer); err != nil || !full {
 			return none, errors.Join(r.Err, err)
 		}

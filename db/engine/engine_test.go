@@ -264,7 +264,7 @@ func TestDiskFullInAStatement(t *testing.T) {
 		t.Fatal(err)
 	}
 	broken = true
-	if results, err := e.Apply(l.entries[1:]); err == nil || len(results) != 0 || !isFull(err) {
+	if results, err := e.Apply(l.entries[1:]); err == nil || len(results) != 0 || !Full(err) {
 		t.Fatalf("%d results, error %v", len(results), err)
 	}
 	if got := mustBase(t, e).Applied.Index; got != 1 {

@@ -142,9 +142,9 @@ func (w *writer) judge(r *Result) error {
 		return errMissingError
 	case r.Err == nil || deterministic(r.Err):
 		return nil
-	case isFull(r.Err) && killed:
+	case Full(r.Err) && killed:
 		return nil // applyKilled finds out
-	case isFull(r.Err):
+	case Full(r.Err):
 		watch := sequenceWatch{}
 		if err := watch.look(w.conn); err != nil || watch.full {
 			return err

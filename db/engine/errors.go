@@ -156,8 +156,18 @@ func deterministic(err error) bool {
 	return slices.ContainsFunc(refusals, func(sentinel error) bool { return errors.Is(err, sentinel) })
 }
 
-// isFull reports whether SQLite said that something is full: the disk, or an AUTOINCREMENT table.
-func isFull(err error) bool {
-	var fromSQLite *sqlite.Error
-	return errors.As(err, &fromSQLite) && fromSQLite.Code == codeFull
+// Damaged reports whether an error of Apply or Base says that the database's content is damaged: what was written cannot be
+// read, so that nothing but another copy helps. Other errors of the environment may pass.
+func Damaged(err error) bool {
+	var failed *sqlite.Error
+	if !errors.As(err, &failed) {
+		return false
+	}
+	return failed.Code == sqlite.CodeCorrupt || failed.Code == sqlite.CodeNotADB
+}
+
+// Full reports whether SQLite said that something is full: the disk, or (of no error of Apply) an AUTOINCREMENT table.
+func Full(err error) bool {
+	var failed *sqlite.Error
+	return errors.As(err, &failed) && failed.Code == codeFull
 }

@@ -95,6 +95,9 @@ func (r *Replica) deliverSnapshots(h *Handler, a *arrivals) {
 		r.installing.done <- err
 		r.installing = nil
 	}
+	if a.need != nil {
+		h.NeedSnapshot(*a.need)
+	}
 	for _, s := range a.snapshots {
 		if err := h.SnapshotArrived(s.meta, s.content); err != nil {
 			s.done <- err
@@ -102,6 +105,17 @@ func (r *Replica) deliverSnapshots(h *Handler, a *arrivals) {
 			r.installing = s
 		}
 	}
+}
+
+// NeedSnapshot says whether InstallSnapshot may replace what the log would lead to: a machine that cannot go on, or must not.
+// A snapshot that was installed ends the need.
+func (r *Replica) NeedSnapshot(need bool) {
+	// The inbox refuses only when the replica stops, and then no snapshot is installed.
+	_ = r.inbox.put(func(a *arrivals) error {
+		a.need = &need
+		return nil
+	})
+	r.arrived()
 }
 
 // InstallSnapshot replaces the machine's content by what a peer has brought, which is whole and verified, and returns when

@@ -20,6 +20,8 @@ type vault struct {
 	// restored counts the snapshots that were installed; refuse, if not nil, is what Restore answers.
 	restored int
 	refuse   error
+	// poisoned says that a snapshot ends the failure.
+	poisoned bool
 }
 
 type reading struct {
@@ -49,7 +51,17 @@ func (v *vault) Restore(meta raft.SnapshotMeta, content io.ReaderAt) error {
 	}
 	v.base, v.commands = meta.Base, commands
 	v.restored++
+	if v.poisoned {
+		v.failing, v.poisoned = nil, false
+	}
 	return nil
+}
+
+// poison makes the machine fail until a snapshot replaces it.
+func (v *vault) poison(err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.failing, v.poisoned = err, true
 }
 
 func (v *vault) Durable() (raft.Base, error) { return v.Base() }
@@ -218,6 +230,63 @@ func TestSnapshotRefusedByTheMachine(t *testing.T) {
 		vaults[away.id].mu.Unlock()
 		if got := c.converged(); len(got) != 60 {
 			t.Errorf("%d commands", len(got))
+		}
+	})
+}
+
+// A machine that cannot apply the next entry is replaced by a snapshot, although the log leads on from it, and by no
+// snapshot while it needs none; what the log holds behind the snapshot is applied.
+func TestSnapshotReplacesAMachineThatCannotGoOn(t *testing.T) {
+	testCluster(t, 3, func(t *testing.T, c *cluster) {
+		vaults := map[raft.ID]*vault{}
+		for id := range raft.ID(3) {
+			vaults[id+1] = c.withVault(id + 1)
+		}
+		leader := c.leader()
+		sick := c.others(leader)[0]
+		c.write(command(0))
+		c.converged()
+		vaults[sick.id].fail(errDiskFull)
+		for i := range 5 {
+			c.propose(leader, command(i+1))
+		}
+		c.eventually("it stops applying", func() bool { return sick.ApplyErr() != nil })
+		snapshot, err := vaults[leader.id].Snapshot()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 5 {
+			c.propose(leader, command(i+6))
+		}
+		c.eventually("the entries are committed there", func() bool { return sick.Status().Commit >= snapshot.Meta().Applied.Index })
+		if err := sick.InstallSnapshot(snapshot.Meta(), snapshot); !errors.Is(err, raft.ErrStale) {
+			t.Errorf("a snapshot that nobody needs: %v", err)
+		}
+		sick.NeedSnapshot(true)
+		vaults[sick.id].fail(nil)
+		// Between the two the machine may have begun to work again, and be ahead.
+		if err := sick.InstallSnapshot(snapshot.Meta(), snapshot); err != nil && !errors.Is(err, raft.ErrStale) {
+			t.Errorf("the snapshot is not installed: %v", err)
+		}
+		if got := c.converged(); len(got) != 11 {
+			t.Errorf("%d commands", len(got))
+		}
+		vaults[sick.id].poison(errDiskFull)
+		c.propose(leader, command(11))
+		c.eventually("it stops again", func() bool { return sick.ApplyErr() != nil })
+		for i := range 3 {
+			c.propose(leader, command(i+12))
+		}
+		if snapshot, err = vaults[leader.id].Snapshot(); err != nil {
+			t.Fatal(err)
+		}
+		c.propose(leader, command(15))
+		sick.NeedSnapshot(true)
+		if err := sick.InstallSnapshot(snapshot.Meta(), snapshot); err != nil {
+			t.Errorf("the snapshot is not installed: %v", err)
+		}
+		if got := c.converged(); len(got) != 16 || vaults[sick.id].installed() == 0 {
+			t.Errorf("%d commands, %d snapshots", len(got), vaults[sick.id].installed())
 		}
 	})
 }

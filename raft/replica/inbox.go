@@ -43,6 +43,8 @@ type arrivals struct {
 	sent      []snapshotSent
 	snapshots []*arrival
 	restored  []error
+	// need is the newest word on whether the machine must be replaced, or nil.
+	need *bool
 	// fit is the newest judgement of the layers above, or nil.
 	fit *bool
 }

@@ -45,6 +45,13 @@ func (h *Handler) SnapshotArrived(meta raft.SnapshotMeta, content io.ReaderAt) e
 	return nil
 }
 
+// NeedSnapshot says whether the machine is to be replaced although the log leads on from it (raft.Node.NeedSnapshot).
+func (h *Handler) NeedSnapshot(need bool) {
+	if h.err == nil {
+		h.node.NeedSnapshot(need)
+	}
+}
+
 // Restored says that the state machine was replaced, durably, or why not. The log follows it, never the other way: after a
 // crash in between the machine is ahead of the log, which Rebase mends.
 func (h *Handler) Restored(err error) {
@@ -72,6 +79,9 @@ func (a *Applier) Restore(meta raft.SnapshotMeta, content io.ReaderAt) error {
 	machine, ok := a.machine.(raft.Snapshotter)
 	if !ok {
 		return errors.New("restoring a snapshot: the state machine has none")
+	}
+	if a.last > meta.Applied.Index { // it was asked for while nothing could be applied, and the cause is gone
+		return fmt.Errorf("%w: snapshot of %v, the state machine has applied %d", raft.ErrStale, meta.Applied, a.last)
 	}
 	if err := machine.Restore(meta, content); err != nil {
 		a.failed = true
