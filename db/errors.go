@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rsqld/rsqld/db/command/commandpb"
 	"github.com/rsqld/rsqld/db/engine"
 	"github.com/rsqld/rsqld/db/sqlite"
 	"github.com/rsqld/rsqld/raft"
@@ -29,6 +30,9 @@ type Error struct {
 	unchanged bool
 	// applied says that the failing statement was executed all the same.
 	applied bool
+	// again says that the outcome is not known and that the same write, of the same session and number, may be sent again: it
+	// happens once.
+	again bool
 }
 
 func (e *Error) Error() string {
@@ -189,8 +193,15 @@ func sqlError(err error) *Error {
 		policy     *engine.PolicyError
 		limit      *engine.LimitError
 		argument   *engine.ArgumentError
+		recalled   *engine.RecalledError
 	)
 	switch {
+	case errors.As(err, &recalled):
+		return recalledError(recalled)
+	case errors.Is(err, engine.ErrSessionExpired):
+		return outcomeUnknown(err)
+	case errors.Is(err, engine.ErrSessionOrder), errors.Is(err, engine.ErrSessionAhead):
+		return protocolError("not executed: %v", err)
 	case errors.As(err, &fromSQLite):
 		e.Code, e.Extended, e.Offset = int32(fromSQLite.Code), int32(fromSQLite.Extended), int32(fromSQLite.Offset)
 		e.Message = fromSQLite.Message
@@ -204,6 +215,18 @@ func sqlError(err error) *Error {
 		e.Code, e.Extended = codeRange, codeRange
 	case errors.Is(err, engine.ErrClosed):
 		return shuttingDown()
+	}
+	return e
+}
+
+// recalledError is the error of a write that is told once more: the same one as the first time.
+func recalledError(r *engine.RecalledError) *Error {
+	e := &Error{Class: sqlpb.Class_CLASS_SQL, Message: r.Message, Offset: -1} // entryError adds the codes
+	switch r.Kind {
+	case commandpb.StoredError_KIND_POLICY:
+		e.Class = sqlpb.Class_CLASS_DENIED
+	case commandpb.StoredError_KIND_LIMIT:
+		e.Class = sqlpb.Class_CLASS_TOO_LARGE
 	}
 	return e
 }

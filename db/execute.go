@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/rsqld/rsqld/db/command/commandpb"
@@ -31,11 +32,15 @@ type execution struct {
 	request *sqlpb.Execute
 	level   sqlpb.Level
 	out     output
+	// single says that the request holds one statement, and nothing else.
+	single bool
 	// waited is set once this node is as fresh as the level asks.
 	waited bool
 	// done counts the statements that ended well, wrote those of them that wrote. Once done is above zero nothing is run
 	// again elsewhere.
 	done, wrote int
+	// passed says that a part of a relayed answer has left.
+	passed bool
 	// last is the final Done, which is sent when the request has ended.
 	last *sqlpb.ServerFrame
 }
@@ -58,18 +63,32 @@ func (e *execution) run(ctx context.Context) *Error {
 		return e.readHere(ctx)
 	}
 	err := e.hold(ctx, func(leader raft.ID, term raft.Term) *Error {
-		if leader != e.node.self.Node {
-			return e.relayRequest(ctx, leader, failed != nil || write)
+		var refused *Error
+		switch {
+		case leader != e.node.self.Node:
+			refused = e.relayRequest(ctx, leader, failed != nil || write)
+		case failed == nil:
+			refused = e.here(ctx, term, write)
+		default:
+			refused = e.afterCatchingUp(ctx, term)
 		}
-		if failed == nil {
-			return e.here(ctx, term, write)
+		if refused != nil && refused.Class == sqlpb.Class_CLASS_OUTCOME_UNKNOWN {
+			if refused.again = e.repeatable() && ctx.Err() == nil; refused.again {
+				refused.Retry = sqlpb.Retry_RETRY_SAME
+			}
 		}
-		return e.afterCatchingUp(ctx, term)
+		return refused
 	})
 	if err != nil && err.notExecuted() && failed != nil && e.level == sqlpb.Level_LEVEL_LOCAL {
 		return failed // what this node has is what was asked for
 	}
 	return err
+}
+
+// repeatable reports whether the request may be sent again although it may have been executed: its client has numbered it,
+// it is one entry, and nothing of its answer has left.
+func (e *execution) repeatable() bool {
+	return e.request.Seq != 0 && (e.request.Atomic || e.single) && e.done == 0 && !e.passed
 }
 
 // relayRequest has the leader run the request.
@@ -79,7 +98,7 @@ func (e *execution) relayRequest(ctx context.Context, leader raft.ID, mayWrite b
 		frame: &sqlpb.ClientFrame{Frame: &sqlpb.ClientFrame_Execute{Execute: e.request}},
 	}
 	failed := call.run(ctx, leader)
-	e.last = call.last
+	e.last, e.passed = call.last, e.passed || call.passed
 	return failed
 }
 
@@ -132,6 +151,7 @@ func (e *execution) classify(ctx context.Context) (write bool, failed *Error) {
 				return false, at(i, text, sqlError(err))
 			}
 			if piece.Class == engine.Write {
+				e.single = len(e.request.Statements) == 1 && len(text) == len(statement.Sql) && strings.TrimSpace(rest) == ""
 				return true, nil
 			}
 			text = rest

@@ -21,7 +21,7 @@ func TestScripts(t *testing.T) {
 	if a := r.answer(); a.err == nil || !strings.Contains(a.err.Message, "argument") {
 		t.Fatalf("without arguments: %v", a.err) // after the first statement, which is done
 	}
-	x := &sqlpb.Execute{Seq: 2, Statements: []*sqlpb.Statement{
+	x := &sqlpb.Execute{Seq: 5, Statements: []*sqlpb.Statement{
 		{Sql: "insert into t values(?), (?); ; select x from t where x >= ? -- rest", Args: integers(1, 2, 2)},
 		{Sql: " -- nothing"},
 		{Sql: "update t set x = x + 10 where x = $old", Args: []*sqlpb.Argument{{Name: "old", Value: integer(1)}}},
@@ -36,19 +36,19 @@ func TestScripts(t *testing.T) {
 		update.Index != insert.Index+1 || read.Index < insert.Index || !insert.More || !read.More || update.More {
 		t.Errorf("the statements end with %v", a.dones)
 	}
-	r.execute(&sqlpb.Execute{Seq: 3, Atomic: true}, "insert into t values(100)", "insert into t values(101); insert into t values(2)")
+	r.execute(&sqlpb.Execute{Seq: 10, Atomic: true}, "insert into t values(100)", "insert into t values(101); insert into t values(2)")
 	if a := r.answer(); a.err.GetExtendedCode() != 1555 || a.err.Statement != 1 || !strings.Contains(a.err.Sql, "values(2)") || strings.Contains(a.err.Sql, "101") || len(a.dones) != 0 {
 		t.Errorf("an atomic request whose last statement fails ends with %v, %v", a.err, a.dones)
 	}
-	r.execute(&sqlpb.Execute{Seq: 4}, "insert into t values(200)", "insert into t values(201); insert into t values(2); insert into t values(202)")
+	r.execute(&sqlpb.Execute{Seq: 20}, "insert into t values(200)", "insert into t values(201); insert into t values(2); insert into t values(202)")
 	if a := r.answer(); a.err.GetExtendedCode() != 1555 || a.err.Statement != 1 || len(a.dones) != 2 || !a.dones[1].More {
 		t.Errorf("a request whose third statement fails ends with %v, %v", a.err, a.dones)
 	}
-	r.execute(&sqlpb.Execute{Seq: 8, Atomic: true}, "insert into t values(300); insert into t values(301)", "select count(*) from t")
+	r.execute(&sqlpb.Execute{Seq: 30, Atomic: true}, "insert into t values(300); insert into t values(301)", "select count(*) from t")
 	if a := r.answer(); a.err != nil || fmt.Sprint(a.rows) != "[[6]]" || len(a.dones) != 3 || a.dones[0].Index != a.dones[2].Index {
 		t.Errorf("an atomic request answers %v, %v, %v", a.rows, a.dones, a.err)
 	}
-	r.execute(&sqlpb.Execute{Seq: 8}, "", " ; -- nothing at all", "/* c */")
+	r.execute(&sqlpb.Execute{Seq: 40}, "", " ; -- nothing at all", "/* c */")
 	if a := r.answer(); a.err != nil || len(a.dones) != 1 || len(a.rows) != 0 || a.dones[0].Wrote {
 		t.Errorf("a request of comments answers %v, %v", a.dones, a.err)
 	}
@@ -75,7 +75,7 @@ func TestErrorPlaces(t *testing.T) {
 	r := greeted(t, openNode(t, dir), dir)
 	r.execute(&sqlpb.Execute{Seq: 1}, "create table t(x)")
 	r.answer()
-	for _, test := range []struct {
+	for i, test := range []struct {
 		atomic    bool
 		sql       []string
 		statement uint32
@@ -88,7 +88,7 @@ func TestErrorPlaces(t *testing.T) {
 		{true, []string{"insert into t values(1)", "insert into t values(2); select nope from t"}, 1, "nope"},
 		{true, []string{"select 1; select nope from t"}, 0, "nope"},
 	} {
-		r.execute(&sqlpb.Execute{Seq: 2, Atomic: test.atomic}, test.sql...)
+		r.execute(&sqlpb.Execute{Seq: uint64(10 * (i + 1)), Atomic: test.atomic}, test.sql...)
 		e := r.answer().err
 		if e == nil || e.Statement != test.statement || e.Offset < 0 || int(e.Offset) > len(e.Sql) || !strings.HasPrefix(e.Sql[e.Offset:], test.at) {
 			t.Errorf("%q (atomic %t) fails with %v; want statement %d, offset at %q", test.sql, test.atomic, e, test.statement, test.at)

@@ -17,10 +17,12 @@ const holdRetry = 10 * time.Millisecond
 // hold runs attempt with the leader that is known, and again while attempt says that nothing was executed for want of a
 // leader. It gives up Config.NoLeaderWait after the last contact with a quorum, or with a leader that does not answer
 // after the same time from its first failure, and after Config.Timeout in any case: an election is invisible to the
-// client, a minority refuses soon.
+// client, a minority refuses soon. A write whose outcome is not known is tried again too if it may be (Error.again); once
+// one attempt ended so, the outcome stays unknown until another attempt tells it.
 func (n *Node) hold(ctx context.Context, attempt func(leader raft.ID, term raft.Term) *Error) *Error {
 	begun := time.Now()
 	since, tried := begun, raft.Term(0)
+	var unknown *Error
 	for {
 		leader, term, changed := n.replica.Leader()
 		var failed *Error
@@ -32,8 +34,14 @@ func (n *Node) hold(ctx context.Context, attempt func(leader raft.ID, term raft.
 			if term != tried {
 				since, tried = time.Now(), term
 			}
-			if failed = attempt(leader, term); failed == nil || !failed.notExecuted() {
-				return failed
+			failed = attempt(leader, term)
+			switch {
+			case failed == nil:
+				return nil
+			case failed.again:
+				unknown = failed
+			case !failed.notExecuted():
+				return failed.unless(unknown)
 			}
 			left = min(left-time.Since(since), holdRetry)
 			if isClosed(changed) {
@@ -41,12 +49,24 @@ func (n *Node) hold(ctx context.Context, attempt func(leader raft.ID, term raft.
 			}
 		}
 		if left <= 0 || time.Since(begun) > n.config.Timeout {
-			return failed
+			return failed.unless(unknown)
 		}
 		if _, err := pause(ctx, left, changed); err != nil {
-			return err
+			return err.unless(unknown)
 		}
 	}
+}
+
+// unless returns the error of a request one of whose attempts has an unknown outcome: e, if it tells the outcome.
+func (e *Error) unless(unknown *Error) *Error {
+	if unknown == nil {
+		return e
+	}
+	switch e.Class {
+	case sqlpb.Class_CLASS_SQL, sqlpb.Class_CLASS_TOO_LARGE, sqlpb.Class_CLASS_DENIED:
+		return e // what the entry came to
+	}
+	return unknown
 }
 
 func isClosed(c <-chan struct{}) bool {

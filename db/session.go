@@ -158,10 +158,14 @@ func (n *Node) welcome(session [16]byte) *sqlpb.Welcome {
 	}
 }
 
-// newSessionID draws an id that carries the cluster's time in its first half, so that a session can be told old from new
-// by its id alone.
+// newSessionID draws an id that carries the time in its first half, so that a session can be told old from new by its id
+// alone. The cluster's time stands still while nobody writes; a clock that was found wrong is not asked.
 func (n *Node) newSessionID() (id [16]byte) {
-	binary.BigEndian.PutUint64(id[:8], uint64(max(n.engine.LastTime(), 0)))
+	made := n.engine.LastTime()
+	if wrong, _ := n.clocks.state(); !wrong {
+		made = max(made, n.clocks.now().UnixNano())
+	}
+	binary.BigEndian.PutUint64(id[:8], uint64(max(made, 0)))
 	binary.BigEndian.PutUint64(id[8:], rand.Uint64())
 	return id
 }

@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,9 +20,12 @@ const (
 	CancelGrace = 2 * time.Second
 	// NoQuorumPatience is how long a request that was answered "no quorum, nothing was executed" is sent again.
 	NoQuorumPatience = time.Second
+	// RepeatPatience is how long a write that was sent and not answered is sent again, under the same number, unless its
+	// context ends before.
+	RepeatPatience = 10 * time.Second
 	// NoQuorumPause is the pause between two such attempts.
 	NoQuorumPause = 50 * time.Millisecond
-	// SessionLifetime is how long a cluster remembers a session's last write (protocol.md §5).
+	// SessionLifetime is how long at least a cluster remembers a session's last write.
 	SessionLifetime = time.Hour
 )
 
@@ -41,8 +45,10 @@ type Conn struct {
 	session []byte
 	seq     uint64 // of the last write, or request that may have been one
 	request uint64 // id of the last request on any stream
-	// answered is when the last answer came.
-	answered time.Time
+	// proven is when the session's id was made, or its last write answered, which its cluster remembers.
+	proven time.Time
+	// uncertain says that a write is on its way of which it is not known whether it was executed.
+	uncertain bool
 
 	// open are the results of the last request while they have not ended: their frames come first on the stream.
 	open   *Results
@@ -64,15 +70,17 @@ func (c *Conn) connect(ctx context.Context) error {
 	return nil
 }
 
-// forgotten reports whether the cluster may have forgotten what this session wrote last: then only a new id cannot be
-// mistaken for an old one.
-func (c *Conn) forgotten() bool { return time.Since(c.answered) > SessionLifetime/2 }
+// forgotten reports whether the cluster may soon have forgotten what this session wrote last: then only a new id cannot be
+// mistaken for an old one. A write whose fate is open keeps its id.
+func (c *Conn) forgotten() bool { return !c.uncertain && time.Since(c.proven) > SessionLifetime/2 }
 
 func (c *Conn) adopt(g *greeting) {
 	c.lose()
 	c.stream, c.address = g.stream, g.address
-	c.node, c.product, c.session = g.welcome.Node, g.welcome.Product, g.welcome.Session
-	c.answered = time.Now()
+	if !bytes.Equal(c.session, g.welcome.Session) {
+		c.session, c.proven = g.welcome.Session, time.Now()
+	}
+	c.node, c.product = g.welcome.Node, g.welcome.Product
 }
 
 // ready makes the session ready to send a request. Whatever happens here, nothing of the request was sent.
@@ -146,7 +154,6 @@ func (c *Conn) receive() (*sqlpb.ServerFrame, error) {
 			}
 			return nil, err
 		}
-		c.answered = time.Now()
 		switch f := frame.Frame.(type) {
 		case *sqlpb.ServerFrame_Moved:
 			c.connector.learn(f.Moved.Leader, f.Moved.Members)

@@ -84,6 +84,12 @@ type call struct {
 	// numbered says that the request gets a write number. It stays the same when the request is sent again.
 	numbered bool
 	seq      uint64 // the number, zero before it was given out
+	// unknown is why it is not known whether the request was executed, nil as long as it is known.
+	unknown *Error
+	// moves counts the nodes that were left for another.
+	moves int
+	// cut says that the newest attempt ended with its stream.
+	cut bool
 	// frame makes the frame to send, with the time that is left.
 	frame func(ctx context.Context, id uint64) *sqlpb.ClientFrame
 
@@ -97,27 +103,78 @@ func (r *call) run(ctx context.Context) (*Results, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, ended(ctx)
 	}
-	begun := time.Now()
-	for moves := 0; ; {
+	defer func() { r.conn.uncertain = false }()
+	for begun := time.Now(); ; {
 		frame, err := r.attempt(ctx)
 		if err == nil {
 			return r.results(frame)
 		}
 		var refused *Error
-		switch {
-		case !errors.As(err, &refused) || refused.Retry != RetrySame || ctx.Err() != nil:
-			return nil, r.settled(err)
-		case refused.Class == ClassNoQuorum && time.Since(begun)+NoQuorumPause < NoQuorumPatience:
-			if pause(ctx, NoQuorumPause) != nil {
-				return nil, r.settled(err)
-			}
-		case refused.Class == ClassShuttingDown && moves < maxMoves:
-			moves++
-			r.conn.lose()
-		default:
-			return nil, r.settled(err)
+		if errors.As(err, &refused) && refused.Class == ClassOutcomeUnknown && r.repeatable() && (r.cut || refused.Retry == RetrySame) {
+			refused.Retry = RetryNever // for a caller, who has no number
+			r.unknown, r.conn.uncertain = refused, true
+		}
+		if ctx.Err() != nil || !r.again(refused, begun) || r.rest(ctx, refused) != nil {
+			return nil, r.verdict(ctx, err, refused)
 		}
 	}
+}
+
+// repeatable reports whether the request may be sent again although it may have been executed: the cluster executes what
+// has the same number once, if it is one write.
+func (r *call) repeatable() bool { return r.numbered && (r.atomic || r.single) }
+
+// again reports whether the request is to be sent again after an attempt that ended so; refused is nil if no node had
+// anything to say.
+func (r *call) again(refused *Error, begun time.Time) bool {
+	switch {
+	case r.unknown != nil:
+		return !tells(refused) && time.Since(begun)+NoQuorumPause < RepeatPatience
+	case refused == nil || refused.Retry != RetrySame:
+		return false
+	case refused.Class == ClassNoQuorum:
+		return time.Since(begun)+NoQuorumPause < NoQuorumPatience
+	case refused.Class == ClassShuttingDown && r.moves < maxMoves:
+		r.moves++
+		return true
+	}
+	return false
+}
+
+// tells reports whether a refusal says what became of a write: it was executed and failed, or is one that never is.
+func tells(refused *Error) bool {
+	if refused == nil {
+		return false
+	}
+	switch refused.Class {
+	case ClassSQL, ClassTooLarge, ClassDenied, ClassProtocol:
+		return true
+	}
+	return false
+}
+
+// rest waits before the next attempt, which may go to another node.
+func (r *call) rest(ctx context.Context, refused *Error) error {
+	if refused != nil && refused.Class == ClassShuttingDown {
+		r.conn.lose()
+		if r.unknown == nil {
+			return nil
+		}
+	}
+	return pause(ctx, NoQuorumPause)
+}
+
+// verdict is the error of a request that will not be sent again.
+func (r *call) verdict(ctx context.Context, err error, refused *Error) error {
+	switch {
+	case r.unknown == nil:
+		return r.settled(err)
+	case tells(refused):
+		return err
+	case ctx.Err() != nil:
+		r.unknown.cause = context.Cause(ctx)
+	}
+	return r.unknown
 }
 
 // maxMoves bounds how often one request looks for another node.
@@ -138,6 +195,7 @@ func pause(ctx context.Context, d time.Duration) error {
 // RetrySame; of anything else that was sent and not answered, it is ClassOutcomeUnknown.
 func (r *call) attempt(ctx context.Context) (*sqlpb.ServerFrame, error) {
 	c := r.conn
+	r.cut = false
 	if err := c.ready(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil, ended(ctx)
@@ -234,6 +292,7 @@ func (r *call) failed(ctx context.Context, err error) error {
 // broken is the error of a request whose stream broke.
 func (r *call) broken(ctx context.Context, cause error) error {
 	r.cancel.end()
+	r.cut = true
 	switch {
 	case ctx.Err() == nil:
 		return lost(r.node, !r.reads, cause)
@@ -247,7 +306,7 @@ func (r *call) broken(ctx context.Context, cause error) error {
 // settled takes note that the request will not be sent again.
 func (r *call) settled(err error) error {
 	var failed *Error
-	if !errors.As(err, &failed) || failed.Retry == RetrySame {
+	if !errors.As(err, &failed) || failed.Retry == RetrySame && failed.Class != ClassOutcomeUnknown {
 		r.unused()
 	}
 	return err

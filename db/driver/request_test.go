@@ -14,13 +14,82 @@ import (
 	"github.com/rsqld/rsqld/transport/wire/sqlpb"
 )
 
-// TestOutcomeUnknown proves that a write whose node was lost before its answer is reported as unknown, is not sent again
-// anywhere, and that its number is not used again.
+// TestWriteIsSentAgain proves that one write whose node was lost before its answer is sent to another node under the same
+// session and number, whatever that node has to say at first, and that what it says in the end is all that the caller sees.
+func TestWriteIsSentAgain(t *testing.T) {
+	for _, r := range []Request{{SQL: "insert"}, {SQL: "insert; insert", Atomic: true}} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFake(2)
+			f.nodes[0].serve = func(s *fakeSession, _ *sqlpb.ClientFrame) { s.node.kill() }
+			refusals := []sqlpb.Class{sqlpb.Class_CLASS_NO_QUORUM, sqlpb.Class_CLASS_OUTCOME_UNKNOWN, sqlpb.Class_CLASS_BUSY}
+			f.nodes[1].serve = func(s *fakeSession, frame *sqlpb.ClientFrame) {
+				if len(refusals) > 0 {
+					s.send(failed(frame.GetExecute().Id, refusals[0], sqlpb.Retry_RETRY_SAME, "not yet"))
+					refusals = refusals[1:]
+					return
+				}
+				s.answer(frame)
+			}
+			c := f.open(t, Config{})
+			session := string(c.session)
+			if _, err := all(t.Context(), c, r); err != nil {
+				t.Fatal(err)
+			}
+			run(t, c, "update")
+			first, second := f.nodes[0].executed(), f.nodes[1].executed()
+			if len(first) != 1 || len(second) != 5 || second[3].Seq != first[0].Seq || second[0].Seq != 1 || second[4].Seq != 2 {
+				t.Errorf("%s: n1 got %v, n2 got %v", r.SQL, first, second)
+			}
+			if string(c.session) != session {
+				t.Error("the session has another id")
+			}
+		})
+	}
+}
+
+// TestWriteStaysUnknown proves that a write that is never answered is given up in time, as unknown, whatever the newest
+// refusal says; and that an answer which tells its fate ends the attempts.
+func TestWriteStaysUnknown(t *testing.T) {
+	for _, test := range []struct {
+		class sqlpb.Class
+		want  error
+		soon  bool
+	}{
+		{sqlpb.Class_CLASS_NO_QUORUM, ErrOutcomeUnknown, false},
+		{sqlpb.Class_CLASS_OUTCOME_UNKNOWN, ErrOutcomeUnknown, false},
+		{sqlpb.Class_CLASS_SQL, ErrUnique, true},
+		{sqlpb.Class_CLASS_TOO_LARGE, ErrTooLarge, true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFake(2)
+			f.nodes[0].serve = func(s *fakeSession, _ *sqlpb.ClientFrame) { s.node.kill() }
+			f.nodes[1].serve = func(s *fakeSession, frame *sqlpb.ClientFrame) {
+				refusal := failed(frame.GetExecute().Id, test.class, sqlpb.Retry_RETRY_SAME, "because")
+				refusal.GetError().Code, refusal.GetError().ExtendedCode = 19, 2067
+				s.send(refusal)
+			}
+			c := f.open(t, Config{})
+			begun := time.Now()
+			_, err := c.Execute(t.Context(), Request{SQL: "insert"})
+			if took := time.Since(begun); !errors.Is(err, test.want) || test.soon != (took < time.Second) || took > RepeatPatience+time.Second {
+				t.Errorf("%v: %v after %v", test.class, err, took)
+			}
+			f.set(func() { f.nodes[1].serve = nil })
+			run(t, c, "insert")
+			if got := f.nodes[1].executed(); got[len(got)-1].Seq != 2 {
+				t.Errorf("%v: the next write has number %d", test.class, got[len(got)-1].Seq)
+			}
+		})
+	}
+}
+
+// TestOutcomeUnknown proves that writes that are not one, whose node was lost before its answer, are reported as unknown, are
+// not sent again anywhere, and that their numbers are not used again.
 func TestOutcomeUnknown(t *testing.T) {
 	f := newFake(2)
 	f.nodes[0].serve = func(s *fakeSession, _ *sqlpb.ClientFrame) { s.node.kill() }
 	c := f.open(t, Config{})
-	_, err := c.Execute(t.Context(), Request{SQL: "insert"})
+	_, err := c.Execute(t.Context(), Request{SQL: "insert; insert"})
 	var unknown *Error
 	if !errors.Is(err, ErrOutcomeUnknown) || !errors.As(err, &unknown) || unknown.Retry != RetryNever || !strings.Contains(err.Error(), "lost n1") {
 		t.Fatalf("got %v", err)
@@ -77,7 +146,7 @@ func TestShuttingDown(t *testing.T) {
 			}
 		}
 	})
-	if _, err := c.Execute(t.Context(), Request{SQL: "insert"}); !errors.Is(err, ErrOutcomeUnknown) {
+	if _, err := c.Execute(t.Context(), Request{SQL: "insert; insert"}); !errors.Is(err, ErrOutcomeUnknown) {
 		t.Errorf("a session that ends without a word about its write: %v", err)
 	}
 }

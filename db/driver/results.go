@@ -3,6 +3,7 @@ package driver
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/rsqld/rsqld/transport/wire"
 	"github.com/rsqld/rsqld/transport/wire/sqlpb"
@@ -166,6 +167,9 @@ func (r *Results) note(frame *sqlpb.ServerFrame) error {
 		r.dones++
 		r.wrote = r.wrote || f.Done.Wrote
 		r.call.conn.connector.saw(f.Done.Index)
+		if f.Done.Wrote {
+			r.call.conn.proven = time.Now()
+		}
 		if !f.Done.More {
 			r.finish()
 			if r.wrote {

@@ -87,7 +87,7 @@ func (n *quicNode) execute(s *transport.Session, x *sqlpb.Execute, cancelled <-c
 			panic("another request was cancelled")
 		}
 		s.Send(failed(x.Id, sqlpb.Class_CLASS_CANCELLED, sqlpb.Retry_RETRY_SAME, "cancelled"))
-	case "die":
+	case "die; die":
 		go n.Endpoint.Close() // which waits for this session
 	default:
 		s.Send(done(x.Id, &sqlpb.Done{Index: 7, Wrote: true, RowsAffected: 1}))
@@ -152,7 +152,7 @@ func TestQUIC(t *testing.T) {
 		t.Errorf("at node %d, index %d", c.Node(), connector.Index())
 	}
 
-	if _, err := c.Execute(t.Context(), Request{SQL: "die"}); !errors.Is(err, ErrOutcomeUnknown) {
+	if _, err := c.Execute(t.Context(), Request{SQL: "die; die"}); !errors.Is(err, ErrOutcomeUnknown) {
 		t.Errorf("the node died: %v", err)
 	}
 	run(t, c, "insert")

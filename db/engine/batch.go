@@ -40,7 +40,9 @@ func (w *writer) applyBatch(entries []decodedEntry) (*batch, error) {
 		if w.conn.Autocommit() {
 			return w.applyKilled(&committed, entries[:i], entry, r, b)
 		}
-		b.record(entry, r)
+		if err := b.record(entry, r); err != nil {
+			return &batch{writer: w}, fmt.Errorf("recording entry %v: %w", entry.ID, err)
+		}
 		if w.state.unsettled {
 			break
 		}
@@ -65,7 +67,9 @@ func (w *writer) applyKilled(committed *state, before []decodedEntry, killer dec
 	}
 	b.results = first.results
 	w.state.time = max(w.state.time, killer.command.Time) // undone with the rest; it passed all the same
-	b.record(killer, r)
+	if err := b.record(killer, r); err != nil {
+		return none, fmt.Errorf("recording entry %v: %w", killer.ID, err)
+	}
 	return b, w.commit()
 }
 
@@ -95,7 +99,9 @@ func (w *writer) redo(committed *state, entries []decodedEntry) (*batch, error) 
 		if w.conn.Autocommit() {
 			return b, fmt.Errorf("entry %v ended the transaction: %w", entry.ID, r.Err)
 		}
-		b.record(entry, r)
+		if err := b.record(entry, r); err != nil {
+			return b, err
+		}
 	}
 	return b, nil
 }
@@ -116,17 +122,26 @@ func (w *writer) fullByItself(committed *state, before []decodedEntry, killer de
 	return full, err
 }
 
-// record moves the state past an entry. r is nil for an entry that is no command.
-func (b *batch) record(entry decodedEntry, r *Result) {
+// record moves the state past an entry, and notes what came of it for its session. r is nil for an entry that is no command.
+func (b *batch) record(entry decodedEntry, r *Result) error {
+	if r != nil {
+		if err := b.remember(entry.command, r); err != nil {
+			return err
+		}
+	}
+	if err := b.sweep(entry.ID.Index); err != nil {
+		return err
+	}
 	s := &b.state
 	s.base.Applied = entry.ID
 	s.chain = s.chain.next(entry.ID.Index, r)
 	b.chain = append(b.chain, s.chain)
 	if r == nil {
 		b.results = append(b.results, nil)
-		return
+		return nil
 	}
 	b.results = append(b.results, r)
+	return nil
 }
 
 // apply executes one entry. The error is the environment's; what the command itself did wrong is in the result.

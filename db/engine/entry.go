@@ -67,6 +67,10 @@ var errMissingError = errors.New("SQLite rolled the transaction back without an 
 
 // command executes one command under its savepoint.
 func (w *writer) command(index raft.Index, c *commandpb.Command) (*Result, error) {
+	w.state.time = max(w.state.time, c.Time)
+	if r, err := w.recall(index, c); r != nil || err != nil {
+		return r, err
+	}
 	// The savepoint makes FTS5 write what it has gathered in the entries before: that must not count as this entry's.
 	if err := once(w.own.savepoint); err != nil {
 		return nil, err

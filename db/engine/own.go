@@ -12,6 +12,7 @@ type ownStatements struct {
 	begin, commit      *sqlite.Stmt // around a batch
 	savepoint, release *sqlite.Stmt // around an entry
 	meta               metaStatement
+	session            sessionStatements
 }
 
 func (o *ownStatements) prepare(conn *sqlite.Conn) error {
@@ -25,6 +26,10 @@ func (o *ownStatements) prepare(conn *sqlite.Conn) error {
 		{&o.release, "RELEASE _rsqld_entry"},
 		{&o.meta.stmt, `UPDATE _rsqld_meta SET applied_index = ?, applied_term = ?, entry_time = ?, configuration_index = ?,
 			chain = ?, cluster = ?, configuration = ? WHERE id = 1`},
+		{&o.session.find, "SELECT seq, entry, time, result FROM _rsqld_sessions WHERE id = ?"},
+		{&o.session.store, `INSERT INTO _rsqld_sessions VALUES (?1, ?2, ?3, ?4, ?5)
+			ON CONFLICT (id) DO UPDATE SET seq = ?2, entry = ?3, time = ?4, result = ?5`},
+		{&o.session.sweep, "DELETE FROM _rsqld_sessions WHERE time < ?"},
 	} {
 		var err error
 		if *own.stmt, err = conn.Internal(own.sql); err != nil {

@@ -23,6 +23,9 @@ type Result struct {
 	Statements []StatementResult
 	// Node is the node id that UseToken gave, which is the same for every use by one public key.
 	Node raft.ID
+	// Repeated says that the command was not executed: its session has written it before, and this is what it came to, at
+	// Index; or it is refused because of what its session has done.
+	Repeated bool
 	// first is the memory of Statements if there is one, as in most entries.
 	first [1]StatementResult
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // FormatVersion is the version of the internal tables that this program reads and writes.
-const FormatVersion = 1
+const FormatVersion = 2
 
 // The internal tables. They are in the database itself so that they change in the same transaction as the rows.
 //
@@ -25,7 +25,7 @@ CREATE TABLE _rsqld_meta (
 	configuration       BLOB NOT NULL,    -- raft.Configuration, empty before the first
 	chain               INTEGER NOT NULL  -- result chain as of applied_index
 ) STRICT;
-INSERT INTO _rsqld_meta VALUES (1, 1, zeroblob(16), 0, 0, 0, 0, x'', 0);
+INSERT INTO _rsqld_meta VALUES (1, 2, zeroblob(16), 0, 0, 0, 0, x'', 0);
 
 CREATE TABLE _rsqld_settings (
 	name  TEXT PRIMARY KEY,
@@ -50,11 +50,19 @@ CREATE TABLE _rsqld_tokens (
 	expires  INTEGER NOT NULL,            -- entry time in Unix nanoseconds; 0: never
 	standing INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE _rsqld_sessions (
+	id     BLOB PRIMARY KEY,              -- 16 bytes, of which the first 8 are when it was made, Unix nanoseconds
+	seq    INTEGER NOT NULL,              -- of the newest write
+	entry  INTEGER NOT NULL,              -- index of the entry that executed it
+	time   INTEGER NOT NULL,              -- entry time
+	result BLOB NOT NULL                  -- command.StoredResult
+) STRICT, WITHOUT ROWID;
 `
 
 // internalTables are those of schemaSQL.
 var internalTables = map[string]bool{
-	"_rsqld_meta": true, "_rsqld_settings": true, "_rsqld_members": true, "_rsqld_tokens": true,
+	"_rsqld_meta": true, "_rsqld_settings": true, "_rsqld_members": true, "_rsqld_tokens": true, "_rsqld_sessions": true,
 }
 
 // createSchema makes the internal tables in one transaction unless they are there.

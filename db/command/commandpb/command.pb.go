@@ -24,6 +24,61 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type StoredError_Kind int32
+
+const (
+	StoredError_KIND_UNSPECIFIED StoredError_Kind = 0 // any other
+	StoredError_KIND_SQL         StoredError_Kind = 1
+	StoredError_KIND_POLICY      StoredError_Kind = 2
+	StoredError_KIND_LIMIT       StoredError_Kind = 3
+	StoredError_KIND_ARGUMENT    StoredError_Kind = 4
+)
+
+// Enum value maps for StoredError_Kind.
+var (
+	StoredError_Kind_name = map[int32]string{
+		0: "KIND_UNSPECIFIED",
+		1: "KIND_SQL",
+		2: "KIND_POLICY",
+		3: "KIND_LIMIT",
+		4: "KIND_ARGUMENT",
+	}
+	StoredError_Kind_value = map[string]int32{
+		"KIND_UNSPECIFIED": 0,
+		"KIND_SQL":         1,
+		"KIND_POLICY":      2,
+		"KIND_LIMIT":       3,
+		"KIND_ARGUMENT":    4,
+	}
+)
+
+func (x StoredError_Kind) Enum() *StoredError_Kind {
+	p := new(StoredError_Kind)
+	*p = x
+	return p
+}
+
+func (x StoredError_Kind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (StoredError_Kind) Descriptor() protoreflect.EnumDescriptor {
+	return file_db_command_command_proto_enumTypes[0].Descriptor()
+}
+
+func (StoredError_Kind) Type() protoreflect.EnumType {
+	return &file_db_command_command_proto_enumTypes[0]
+}
+
+func (x StoredError_Kind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use StoredError_Kind.Descriptor instead.
+func (StoredError_Kind) EnumDescriptor() ([]byte, []int) {
+	return file_db_command_command_proto_rawDescGZIP(), []int{14, 0}
+}
+
 type Command struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Version uint32                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"` // format version, now 1
@@ -855,6 +910,288 @@ func (x *SetMember) GetRemoved() bool {
 	return false
 }
 
+// StoredResult is what the last write of a session came to, as a replica keeps it for a client that asks again.
+type StoredResult struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Statements    []*StoredStatement     `protobuf:"bytes,1,rep,name=statements,proto3" json:"statements,omitempty"`
+	Error         *StoredError           `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"` // then there are no statements
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StoredResult) Reset() {
+	*x = StoredResult{}
+	mi := &file_db_command_command_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StoredResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StoredResult) ProtoMessage() {}
+
+func (x *StoredResult) ProtoReflect() protoreflect.Message {
+	mi := &file_db_command_command_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StoredResult.ProtoReflect.Descriptor instead.
+func (*StoredResult) Descriptor() ([]byte, []int) {
+	return file_db_command_command_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *StoredResult) GetStatements() []*StoredStatement {
+	if x != nil {
+		return x.Statements
+	}
+	return nil
+}
+
+func (x *StoredResult) GetError() *StoredError {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+type StoredStatement struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RowsAffected  int64                  `protobuf:"zigzag64,1,opt,name=rows_affected,json=rowsAffected,proto3" json:"rows_affected,omitempty"`
+	LastInsertId  int64                  `protobuf:"zigzag64,2,opt,name=last_insert_id,json=lastInsertId,proto3" json:"last_insert_id,omitempty"`
+	Columns       []*StoredColumn        `protobuf:"bytes,3,rep,name=columns,proto3" json:"columns,omitempty"`
+	Rows          []byte                 `protobuf:"bytes,4,opt,name=rows,proto3" json:"rows,omitempty"` // packed
+	RowCount      uint32                 `protobuf:"varint,5,opt,name=row_count,json=rowCount,proto3" json:"row_count,omitempty"`
+	RowsDropped   bool                   `protobuf:"varint,6,opt,name=rows_dropped,json=rowsDropped,proto3" json:"rows_dropped,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StoredStatement) Reset() {
+	*x = StoredStatement{}
+	mi := &file_db_command_command_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StoredStatement) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StoredStatement) ProtoMessage() {}
+
+func (x *StoredStatement) ProtoReflect() protoreflect.Message {
+	mi := &file_db_command_command_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StoredStatement.ProtoReflect.Descriptor instead.
+func (*StoredStatement) Descriptor() ([]byte, []int) {
+	return file_db_command_command_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *StoredStatement) GetRowsAffected() int64 {
+	if x != nil {
+		return x.RowsAffected
+	}
+	return 0
+}
+
+func (x *StoredStatement) GetLastInsertId() int64 {
+	if x != nil {
+		return x.LastInsertId
+	}
+	return 0
+}
+
+func (x *StoredStatement) GetColumns() []*StoredColumn {
+	if x != nil {
+		return x.Columns
+	}
+	return nil
+}
+
+func (x *StoredStatement) GetRows() []byte {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
+func (x *StoredStatement) GetRowCount() uint32 {
+	if x != nil {
+		return x.RowCount
+	}
+	return 0
+}
+
+func (x *StoredStatement) GetRowsDropped() bool {
+	if x != nil {
+		return x.RowsDropped
+	}
+	return false
+}
+
+type StoredColumn struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	DeclaredType  string                 `protobuf:"bytes,2,opt,name=declared_type,json=declaredType,proto3" json:"declared_type,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StoredColumn) Reset() {
+	*x = StoredColumn{}
+	mi := &file_db_command_command_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StoredColumn) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StoredColumn) ProtoMessage() {}
+
+func (x *StoredColumn) ProtoReflect() protoreflect.Message {
+	mi := &file_db_command_command_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StoredColumn.ProtoReflect.Descriptor instead.
+func (*StoredColumn) Descriptor() ([]byte, []int) {
+	return file_db_command_command_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *StoredColumn) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *StoredColumn) GetDeclaredType() string {
+	if x != nil {
+		return x.DeclaredType
+	}
+	return ""
+}
+
+// StoredError is a deterministic error.
+type StoredError struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          StoredError_Kind       `protobuf:"varint,1,opt,name=kind,proto3,enum=rsqld.command.v1.StoredError_Kind" json:"kind,omitempty"`
+	Code          int32                  `protobuf:"zigzag32,2,opt,name=code,proto3" json:"code,omitempty"` // SQLite's, as in a result
+	Extended      int32                  `protobuf:"zigzag32,3,opt,name=extended,proto3" json:"extended,omitempty"`
+	Message       []byte                 `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`  // may quote values that are not UTF-8
+	Offset        int32                  `protobuf:"zigzag32,5,opt,name=offset,proto3" json:"offset,omitempty"` // into sql; -1: no place
+	Statement     uint32                 `protobuf:"varint,6,opt,name=statement,proto3" json:"statement,omitempty"`
+	Sql           []byte                 `protobuf:"bytes,7,opt,name=sql,proto3" json:"sql,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StoredError) Reset() {
+	*x = StoredError{}
+	mi := &file_db_command_command_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StoredError) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StoredError) ProtoMessage() {}
+
+func (x *StoredError) ProtoReflect() protoreflect.Message {
+	mi := &file_db_command_command_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StoredError.ProtoReflect.Descriptor instead.
+func (*StoredError) Descriptor() ([]byte, []int) {
+	return file_db_command_command_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *StoredError) GetKind() StoredError_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return StoredError_KIND_UNSPECIFIED
+}
+
+func (x *StoredError) GetCode() int32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *StoredError) GetExtended() int32 {
+	if x != nil {
+		return x.Extended
+	}
+	return 0
+}
+
+func (x *StoredError) GetMessage() []byte {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *StoredError) GetOffset() int32 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *StoredError) GetStatement() uint32 {
+	if x != nil {
+		return x.Statement
+	}
+	return 0
+}
+
+func (x *StoredError) GetSql() []byte {
+	if x != nil {
+		return x.Sql
+	}
+	return nil
+}
+
 var File_db_command_command_proto protoreflect.FileDescriptor
 
 const file_db_command_command_proto_rawDesc = "" +
@@ -924,7 +1261,37 @@ const file_db_command_command_proto_rawDesc = "" +
 	"\x06member\x18\x02 \x01(\v2\x18.rsqld.command.v1.MemberR\x06member\"W\n" +
 	"\tSetMember\x120\n" +
 	"\x06member\x18\x01 \x01(\v2\x18.rsqld.command.v1.MemberR\x06member\x12\x18\n" +
-	"\aremoved\x18\x02 \x01(\bR\aremovedB-Z+github.com/rsqld/rsqld/db/command/commandpbb\x06proto3"
+	"\aremoved\x18\x02 \x01(\bR\aremoved\"\x86\x01\n" +
+	"\fStoredResult\x12A\n" +
+	"\n" +
+	"statements\x18\x01 \x03(\v2!.rsqld.command.v1.StoredStatementR\n" +
+	"statements\x123\n" +
+	"\x05error\x18\x02 \x01(\v2\x1d.rsqld.command.v1.StoredErrorR\x05error\"\xea\x01\n" +
+	"\x0fStoredStatement\x12#\n" +
+	"\rrows_affected\x18\x01 \x01(\x12R\frowsAffected\x12$\n" +
+	"\x0elast_insert_id\x18\x02 \x01(\x12R\flastInsertId\x128\n" +
+	"\acolumns\x18\x03 \x03(\v2\x1e.rsqld.command.v1.StoredColumnR\acolumns\x12\x12\n" +
+	"\x04rows\x18\x04 \x01(\fR\x04rows\x12\x1b\n" +
+	"\trow_count\x18\x05 \x01(\rR\browCount\x12!\n" +
+	"\frows_dropped\x18\x06 \x01(\bR\vrowsDropped\"G\n" +
+	"\fStoredColumn\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12#\n" +
+	"\rdeclared_type\x18\x02 \x01(\tR\fdeclaredType\"\xb7\x02\n" +
+	"\vStoredError\x126\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\".rsqld.command.v1.StoredError.KindR\x04kind\x12\x12\n" +
+	"\x04code\x18\x02 \x01(\x11R\x04code\x12\x1a\n" +
+	"\bextended\x18\x03 \x01(\x11R\bextended\x12\x18\n" +
+	"\amessage\x18\x04 \x01(\fR\amessage\x12\x16\n" +
+	"\x06offset\x18\x05 \x01(\x11R\x06offset\x12\x1c\n" +
+	"\tstatement\x18\x06 \x01(\rR\tstatement\x12\x10\n" +
+	"\x03sql\x18\a \x01(\fR\x03sql\"^\n" +
+	"\x04Kind\x12\x14\n" +
+	"\x10KIND_UNSPECIFIED\x10\x00\x12\f\n" +
+	"\bKIND_SQL\x10\x01\x12\x0f\n" +
+	"\vKIND_POLICY\x10\x02\x12\x0e\n" +
+	"\n" +
+	"KIND_LIMIT\x10\x03\x12\x11\n" +
+	"\rKIND_ARGUMENT\x10\x04B-Z+github.com/rsqld/rsqld/db/command/commandpbb\x06proto3"
 
 var (
 	file_db_command_command_proto_rawDescOnce sync.Once
@@ -938,43 +1305,53 @@ func file_db_command_command_proto_rawDescGZIP() []byte {
 	return file_db_command_command_proto_rawDescData
 }
 
-var file_db_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_db_command_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_db_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_db_command_command_proto_goTypes = []any{
-	(*Command)(nil),        // 0: rsqld.command.v1.Command
-	(*Script)(nil),         // 1: rsqld.command.v1.Script
-	(*Statement)(nil),      // 2: rsqld.command.v1.Statement
-	(*Argument)(nil),       // 3: rsqld.command.v1.Argument
-	(*Value)(nil),          // 4: rsqld.command.v1.Value
-	(*Bootstrap)(nil),      // 5: rsqld.command.v1.Bootstrap
-	(*ChangeSettings)(nil), // 6: rsqld.command.v1.ChangeSettings
-	(*Member)(nil),         // 7: rsqld.command.v1.Member
-	(*MintToken)(nil),      // 8: rsqld.command.v1.MintToken
-	(*UseToken)(nil),       // 9: rsqld.command.v1.UseToken
-	(*SetMember)(nil),      // 10: rsqld.command.v1.SetMember
-	nil,                    // 11: rsqld.command.v1.Bootstrap.SettingsEntry
-	nil,                    // 12: rsqld.command.v1.ChangeSettings.SettingsEntry
+	(StoredError_Kind)(0),   // 0: rsqld.command.v1.StoredError.Kind
+	(*Command)(nil),         // 1: rsqld.command.v1.Command
+	(*Script)(nil),          // 2: rsqld.command.v1.Script
+	(*Statement)(nil),       // 3: rsqld.command.v1.Statement
+	(*Argument)(nil),        // 4: rsqld.command.v1.Argument
+	(*Value)(nil),           // 5: rsqld.command.v1.Value
+	(*Bootstrap)(nil),       // 6: rsqld.command.v1.Bootstrap
+	(*ChangeSettings)(nil),  // 7: rsqld.command.v1.ChangeSettings
+	(*Member)(nil),          // 8: rsqld.command.v1.Member
+	(*MintToken)(nil),       // 9: rsqld.command.v1.MintToken
+	(*UseToken)(nil),        // 10: rsqld.command.v1.UseToken
+	(*SetMember)(nil),       // 11: rsqld.command.v1.SetMember
+	(*StoredResult)(nil),    // 12: rsqld.command.v1.StoredResult
+	(*StoredStatement)(nil), // 13: rsqld.command.v1.StoredStatement
+	(*StoredColumn)(nil),    // 14: rsqld.command.v1.StoredColumn
+	(*StoredError)(nil),     // 15: rsqld.command.v1.StoredError
+	nil,                     // 16: rsqld.command.v1.Bootstrap.SettingsEntry
+	nil,                     // 17: rsqld.command.v1.ChangeSettings.SettingsEntry
 }
 var file_db_command_command_proto_depIdxs = []int32{
-	1,  // 0: rsqld.command.v1.Command.script:type_name -> rsqld.command.v1.Script
-	8,  // 1: rsqld.command.v1.Command.mint_token:type_name -> rsqld.command.v1.MintToken
-	9,  // 2: rsqld.command.v1.Command.use_token:type_name -> rsqld.command.v1.UseToken
-	10, // 3: rsqld.command.v1.Command.set_member:type_name -> rsqld.command.v1.SetMember
-	5,  // 4: rsqld.command.v1.Command.bootstrap:type_name -> rsqld.command.v1.Bootstrap
-	6,  // 5: rsqld.command.v1.Command.change_settings:type_name -> rsqld.command.v1.ChangeSettings
-	2,  // 6: rsqld.command.v1.Script.statements:type_name -> rsqld.command.v1.Statement
-	3,  // 7: rsqld.command.v1.Statement.args:type_name -> rsqld.command.v1.Argument
-	4,  // 8: rsqld.command.v1.Argument.value:type_name -> rsqld.command.v1.Value
-	7,  // 9: rsqld.command.v1.Bootstrap.member:type_name -> rsqld.command.v1.Member
-	11, // 10: rsqld.command.v1.Bootstrap.settings:type_name -> rsqld.command.v1.Bootstrap.SettingsEntry
-	8,  // 11: rsqld.command.v1.Bootstrap.token:type_name -> rsqld.command.v1.MintToken
-	12, // 12: rsqld.command.v1.ChangeSettings.settings:type_name -> rsqld.command.v1.ChangeSettings.SettingsEntry
-	7,  // 13: rsqld.command.v1.UseToken.member:type_name -> rsqld.command.v1.Member
-	7,  // 14: rsqld.command.v1.SetMember.member:type_name -> rsqld.command.v1.Member
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	2,  // 0: rsqld.command.v1.Command.script:type_name -> rsqld.command.v1.Script
+	9,  // 1: rsqld.command.v1.Command.mint_token:type_name -> rsqld.command.v1.MintToken
+	10, // 2: rsqld.command.v1.Command.use_token:type_name -> rsqld.command.v1.UseToken
+	11, // 3: rsqld.command.v1.Command.set_member:type_name -> rsqld.command.v1.SetMember
+	6,  // 4: rsqld.command.v1.Command.bootstrap:type_name -> rsqld.command.v1.Bootstrap
+	7,  // 5: rsqld.command.v1.Command.change_settings:type_name -> rsqld.command.v1.ChangeSettings
+	3,  // 6: rsqld.command.v1.Script.statements:type_name -> rsqld.command.v1.Statement
+	4,  // 7: rsqld.command.v1.Statement.args:type_name -> rsqld.command.v1.Argument
+	5,  // 8: rsqld.command.v1.Argument.value:type_name -> rsqld.command.v1.Value
+	8,  // 9: rsqld.command.v1.Bootstrap.member:type_name -> rsqld.command.v1.Member
+	16, // 10: rsqld.command.v1.Bootstrap.settings:type_name -> rsqld.command.v1.Bootstrap.SettingsEntry
+	9,  // 11: rsqld.command.v1.Bootstrap.token:type_name -> rsqld.command.v1.MintToken
+	17, // 12: rsqld.command.v1.ChangeSettings.settings:type_name -> rsqld.command.v1.ChangeSettings.SettingsEntry
+	8,  // 13: rsqld.command.v1.UseToken.member:type_name -> rsqld.command.v1.Member
+	8,  // 14: rsqld.command.v1.SetMember.member:type_name -> rsqld.command.v1.Member
+	13, // 15: rsqld.command.v1.StoredResult.statements:type_name -> rsqld.command.v1.StoredStatement
+	15, // 16: rsqld.command.v1.StoredResult.error:type_name -> rsqld.command.v1.StoredError
+	14, // 17: rsqld.command.v1.StoredStatement.columns:type_name -> rsqld.command.v1.StoredColumn
+	0,  // 18: rsqld.command.v1.StoredError.kind:type_name -> rsqld.command.v1.StoredError.Kind
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_db_command_command_proto_init() }
@@ -1001,13 +1378,14 @@ func file_db_command_command_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_db_command_command_proto_rawDesc), len(file_db_command_command_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   13,
+			NumEnums:      1,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_db_command_command_proto_goTypes,
 		DependencyIndexes: file_db_command_command_proto_depIdxs,
+		EnumInfos:         file_db_command_command_proto_enumTypes,
 		MessageInfos:      file_db_command_command_proto_msgTypes,
 	}.Build()
 	File_db_command_command_proto = out.File
