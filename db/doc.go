@@ -14,10 +14,11 @@
 // # Contract
 //
 // An answer to a write says one of three things: it is done (committed by a majority and applied), it is certainly not
-// done (an error with retry "same", a deterministic SQL error, or one that says so), or its outcome is unknown. A node
-// never sends a write again once it may have been proposed. Retry "same" means that nothing of the whole request was
-// executed; of a request that fails in its middle the results before the error were sent, and the error says that it
-// must not be sent again.
+// done (an error with retry "same", a deterministic SQL error, or one that says so), or its outcome is unknown. Retry "same"
+// means that nothing of the whole request was executed, or (with an unknown outcome) that the same request under the same
+// session and number happens once; of a request that fails in its middle the results before the error were sent, and the
+// error says that it must not be sent again. A node sends a numbered write of one entry again by itself while it looks for a
+// leader; the engine sees to it that it happens once.
 //
 // A session runs one request at a time, and answers Cancel and Ping meanwhile. What a client does wrong ends its own
 // session with an error that says what, and disturbs no other. A client that does not take its rows stops its read, for
@@ -38,7 +39,6 @@
 //
 // # What it does not do
 //
-// Interactive transactions (BEGIN … COMMIT over several requests) and the table that makes retries exact are not part
-// of this version; several statements in one atomic request are one entry. Of two voters nobody can say whose clock is
+// Interactive transactions (BEGIN … COMMIT over several requests) are not part of this version; several statements in one atomic request are one entry. Of two voters nobody can say whose clock is
 // wrong: there entry times follow a leader whose clock is ahead. A snapshot whose way is cut begins anew.
 package db

@@ -14,7 +14,8 @@
 //
 // # Contract
 //
-// A write is never sent a second time unless a node has said that it did not execute it. The cases:
+// No write happens twice: one that may be sent a second time has the number that it had the first time, by which the
+// cluster knows it. The cases:
 //
 //	what happened                                   what the driver does
 //	no node can be reached                          ErrUnreachable; nothing was sent
@@ -22,7 +23,8 @@
 //	the node shuts down and refuses                 sends it to another node
 //	no quorum, "nothing was executed"               sends it again with the same number, for NoQuorumPatience
 //	lost after sending, the request only reads      sends it to another node, if no row was handed out yet
-//	lost after sending, it may write                ErrOutcomeUnknown
+//	lost after sending, one write                   sends it again with the same number, for RepeatPatience
+//	lost after sending, several writes, not atomic  ErrOutcomeUnknown
 //	the context ends                                cancels on the node, waits for its word, at most CancelGrace
 //
 // A request only reads if it says so ([Request.ReadOnly]) or is a single SELECT, VALUES or EXPLAIN. Writes carry the

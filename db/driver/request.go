@@ -153,13 +153,15 @@ func tells(refused *Error) bool {
 	return false
 }
 
-// rest waits before the next attempt, which may go to another node.
+// rest waits before the next attempt. It goes to another node if this one stops, or if the outcome of a write is unknown:
+// this one may be cut off with the leader that it was written by.
 func (r *call) rest(ctx context.Context, refused *Error) error {
-	if refused != nil && refused.Class == ClassShuttingDown {
+	stops := refused != nil && refused.Class == ClassShuttingDown
+	if stops || r.unknown != nil {
 		r.conn.lose()
-		if r.unknown == nil {
-			return nil
-		}
+	}
+	if stops && r.unknown == nil {
+		return nil
 	}
 	return pause(ctx, NoQuorumPause)
 }

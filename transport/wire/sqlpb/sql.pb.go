@@ -210,7 +210,7 @@ type Retry int32
 
 const (
 	Retry_RETRY_NEVER       Retry = 0
-	Retry_RETRY_SAME        Retry = 1 // nothing was executed: send the same request again
+	Retry_RETRY_SAME        Retry = 1 // nothing was executed: send the same request again; of an outcome that is unknown: with the same number
 	Retry_RETRY_TRANSACTION Retry = 2 // run the whole transaction again
 )
 
