@@ -22,6 +22,8 @@ type replica struct {
 	// restarts is how many entries it applies between two restarts on average, zero for none. Batches end at random
 	// entries then.
 	restarts int
+	// snapshots says that it begins again in the middle, in a new directory, with a snapshot of itself.
+	snapshots bool
 	// cachePages is the writer's page cache; zero is what the program uses.
 	cachePages int
 	// leftOut are the ingredients that it does without.
@@ -33,7 +35,7 @@ var replicas = []replica{
 	{name: "one by one", batch: 1},
 	{name: "17", batch: 17, restarts: 60, cachePages: 10},
 	{name: "500", batch: 500, restarts: 900, cachePages: 100},
-	{name: "61", batch: 61, restarts: 150, cachePages: 1000},
+	{name: "61", batch: 61, restarts: 150, snapshots: true, cachePages: 1000},
 }
 
 // outcome is what applying a log came to.
@@ -74,6 +76,9 @@ func (r replica) run(t testing.TB, l *log) (o outcome) {
 			}
 			e = r.open(t, Config{Dir: e.config.Dir})
 		}
+		if r.snapshots && applied < len(l.entries)/2 && int(e.Applied()) >= len(l.entries)/2 {
+			e = r.moved(t, e)
+		}
 	}
 	o.chain = e.Chain()
 	if err := e.Close(); err != nil {
@@ -81,6 +86,28 @@ func (r replica) run(t testing.TB, l *log) (o outcome) {
 	}
 	o.content = contentHash(t, e.file())
 	return o
+}
+
+// moved closes e and returns a new engine with its content.
+func (r replica) moved(t testing.TB, e *Engine) *Engine {
+	t.Helper()
+	image, next := snapshotOf(t, e), r.open(t, Config{})
+	if err := next.Restore(image.Meta(), delivered(t, image, next.config.SnapshotDir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return r.open(t, Config{Dir: r.closed(t, next)})
+}
+
+// closed closes e and returns its directory.
+func (r replica) closed(t testing.TB, e *Engine) string {
+	t.Helper()
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return e.config.Dir
 }
 
 func (r replica) uses(i ingredient) bool { return r.leftOut&i == 0 }
