@@ -57,7 +57,7 @@ func (a *arguments) take(parameters []Parameter, bind func(number int, v *comman
 	}
 	if need > len(a.positional) {
 		if missing != "" && len(a.positional) == 0 {
-			return &ArgumentError{fmt.Sprintf("the parameter %q has no argument", missing)}
+			return &ArgumentError{fmt.Sprintf("the parameter %q has no argument: give one of that name, without the sign before it", missing)}
 		}
 		return a.wrongNumber(need)
 	}
@@ -76,16 +76,17 @@ func (a *arguments) take(parameters []Parameter, bind func(number int, v *comman
 func (a *arguments) wrongNumber(need int) error {
 	before := a.given - len(a.positional)
 	if before == 0 {
-		return &ArgumentError{fmt.Sprintf("the statement expects %s and %d were given", plural(need), a.given)}
+		return &ArgumentError{fmt.Sprintf("the statement expects %s and got %d: give one for each parameter", plural(need), a.given)}
 	}
-	return &ArgumentError{fmt.Sprintf("the statement expects %s and %d are left: of the %d given, the statements before it took %d", plural(need), len(a.positional), a.given, before)}
+	return &ArgumentError{fmt.Sprintf("the statement expects %s and got %d: of the %d given, the statements before it took %d; give one for each parameter of all of them",
+		plural(need), len(a.positional), a.given, before)}
 }
 
 // finish reports positional arguments that no statement of the text took. A named one that serves nothing is no error:
 // one set of names is often given to several texts.
 func (a *arguments) finish() error {
 	if left := len(a.positional); left > 0 {
-		return &ArgumentError{fmt.Sprintf("the statement expects %s and %d were given", plural(a.given-left), a.given)}
+		return &ArgumentError{fmt.Sprintf("the statement expects %s and got %d: leave out what no parameter takes", plural(a.given-left), a.given)}
 	}
 	return nil
 }

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/rsqld/rsqld/db/command/commandpb"
 	"github.com/rsqld/rsqld/db/sqlite"
 	"github.com/rsqld/rsqld/raft"
 	"github.com/rsqld/rsqld/transport/wire"
@@ -293,73 +292,6 @@ func TestClosed(t *testing.T) {
 	}
 	if err := e.Close(); err != nil {
 		t.Errorf("a second Close: %v", err)
-	}
-}
-
-// Positional arguments are used up in order by the statements of one text, named ones serve by name, and a wrong number
-// is an error that says how many were expected and given.
-func TestArguments(t *testing.T) {
-	e := openEngine(t, Config{})
-	l := newLog(t)
-	l.must(e, "create table t(a, b)")
-	one, two, three := integer(1), integer(2), integer(3)
-	tests := []struct {
-		sql  string
-		args []*commandpb.Argument
-		want string // rows, or part of the error
-	}{
-		{"insert into t values(?, ?)", []*commandpb.Argument{one, two}, "1|2"},
-		{"insert into t values(?2, ?1)", []*commandpb.Argument{one, two}, "2|1"},
-		{"insert into t values(?1, ?1)", []*commandpb.Argument{one}, "1|1"},
-		{"insert into t values(:a, $b)", []*commandpb.Argument{named("b", two), named("a", one)}, "1|2"},
-		{"insert into t values(@a, :b)", []*commandpb.Argument{one, two}, "1|2"},
-		{"insert into t values(?, 0); insert into t values(?, :x); -- end", []*commandpb.Argument{one, named("x", three), two}, "1|0 2|3"},
-		{"insert into t values(?, ?)", []*commandpb.Argument{one}, "the statement expects 2 arguments and 1 were given"},
-		{"insert into t values(?, 1)", []*commandpb.Argument{one, two}, "the statement expects 1 argument and 2 were given"},
-		{"insert into t values(?, 1); insert into t values(?, ?)", []*commandpb.Argument{one, two}, "expects 2 arguments and 1 are left: of the 2 given, the statements before it took 1"},
-		{"insert into t values(:a, 1)", []*commandpb.Argument{named("b", two)}, `the parameter "a" has no argument`},
-	}
-	for _, test := range tests {
-		l.must(e, "delete from t")
-		l.statement(test.sql, test.args...)
-		r := l.apply(e)[0]
-		var wrong *ArgumentError
-		if errors.As(r.Err, &wrong) {
-			if !strings.Contains(r.Err.Error(), test.want) || r.Code != codeRange {
-				t.Errorf("%q: got %v (code %d), want %q", test.sql, r.Err, r.Code, test.want)
-			}
-		} else if got := rowsOf(t, e, "select a, b from t"); r.Err != nil || got != test.want {
-			t.Errorf("%q: got %q (%v), want %q", test.sql, got, r.Err, test.want)
-		}
-		checkSplit(t, e, test.sql, test.args, test.want)
-	}
-}
-
-// checkSplit holds SplitArguments against what a whole text does with its arguments.
-func checkSplit(t *testing.T, e *Engine, sql string, args []*commandpb.Argument, want string) {
-	t.Helper()
-	var values []string
-	for rest := sql; rest != ""; {
-		piece, after, err := e.Next(rest)
-		if err != nil {
-			t.Fatalf("%q: %v", rest, err)
-		}
-		var mine []*commandpb.Argument
-		mine, args = SplitArguments(piece, args, after != "")
-		rest = after
-		a := newArguments(mine)
-		var bound []string
-		err = a.take(piece.Parameters, func(_ int, v *commandpb.Value) error {
-			bound = append(bound, string(rune('0'+v.GetInteger())))
-			return nil
-		})
-		if err = errors.Join(err, a.finish()); err != nil {
-			return // the whole text fails as well, which the caller has seen
-		}
-		values = append(values, strings.Join(bound, ","))
-	}
-	if strings.Contains(want, "argument") {
-		t.Errorf("%q: split, the statements take %q, whole it fails: %s", sql, values, want)
 	}
 }
 

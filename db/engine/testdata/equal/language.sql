@@ -139,11 +139,11 @@ insert into r values(?); update r set a = ? where a = ?; select ?
 --- too few
 insert into r2 select ? union select ?
 <<< 1
-!!! the statement expects 2 arguments and 1 were given
+!!! the statement expects 2 arguments and got 1: give one for each parameter
 --- too many
 insert into r values(?)
 <<< 1, 2
-!!! the statement expects 1 argument and 2 were given
+!!! the statement expects 1 argument and got 2: leave out what no parameter takes
 --- a number in the wrong place
 select 'x' from (select 1) limit 'a'
 !!! datatype mismatch (sqlite code 20)
