@@ -23,7 +23,7 @@ const (
 	// 10,000,000.
 	SettingMaxRows = "sql.max_rows"
 	// SettingMaxSteps bounds the steps of SQLite's virtual machine that one statement of an entry takes, counted in
-	// whole thousands: 250,000,000. A step is some tens of nanoseconds.
+	// whole thousands: 150,000,000. A step is some tens of nanoseconds.
 	SettingMaxSteps = "sql.max_steps"
 	// SettingMaxValue is the size in bytes of the largest text, blob or row: 30,000,000, which fits into one frame to a
 	// client. Without it a node with less memory would fail where the others go on.
@@ -51,7 +51,7 @@ var settingDefaults = map[string]string{
 	SettingForeignKeys:       "on",
 	SettingRecursiveTriggers: "off",
 	SettingMaxRows:           "10000000",
-	SettingMaxSteps:          "250000000",
+	SettingMaxSteps:          "150000000",
 	SettingMaxValue:          "30000000",
 	SettingMaxStatement:      "33554432",
 	SettingMaxParameters:     "32766",
