@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -49,6 +50,8 @@ type process struct {
 	data    string
 	address string
 	args    []string
+	// wrapper is put before the command.
+	wrapper []string
 
 	command *exec.Cmd
 	exited  chan struct{} // closed when the running command has exited
@@ -114,7 +117,8 @@ func (p *process) start() *process {
 func (p *process) launch() {
 	p.t.Helper()
 	args := append([]string{"--data", p.data, "--listen", p.address, "--name", p.name, "--http", "off"}, p.args...)
-	p.command = exec.Command(binary, args...)
+	whole := slices.Concat(p.wrapper, []string{binary}, args)
+	p.command = exec.Command(whole[0], whole[1:]...)
 	p.command.Stdout, p.command.Stderr = p.logs, p.logs
 	if err := p.command.Start(); err != nil {
 		p.t.Fatal(err)
