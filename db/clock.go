@@ -107,11 +107,11 @@ func (n *Node) judgeClock(wall int64) (wrong bool, lead time.Duration) {
 	switch {
 	case !changed:
 	case wrong:
-		n.replica.SetFit(false)
+		n.updateFitness()
 		n.log.Error("this node's clock is ahead of the voters' median: it does not lead until the clock is right",
 			"node", n.self.Node, "ahead", lead, "limit", n.config.MaxClockAhead)
 	default:
-		n.replica.SetFit(true)
+		n.updateFitness()
 		n.log.Info("this node's clock is right again", "node", n.self.Node, "ahead", lead)
 	}
 	return wrong, lead

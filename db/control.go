@@ -46,6 +46,7 @@ var verbs = map[string]verb{
 	"remove":   {role: identity.RoleAdmin, leader: true, minimum: 1, maximum: 1, run: (*session).remove},
 	"token":    {role: identity.RoleAdmin, leader: true, maximum: 1, run: (*session).token},
 	"admit":    {role: identity.RoleAdmin, leader: true, peers: true, minimum: 2, maximum: 2, run: (*session).admit},
+	"chain":    {role: identity.RoleRead, peers: true, minimum: 1, maximum: 1, run: (*session).chain},
 	"snapshot": {role: identity.RoleAdmin, peers: true, minimum: 1, maximum: 1, run: (*session).snapshot},
 	"announce": {role: identity.RoleAdmin, leader: true, peers: true, minimum: 2, maximum: 2, run: (*session).announce},
 }

@@ -215,6 +215,8 @@ func sqlError(err error) *Error {
 		e.Code, e.Extended = codeRange, codeRange
 	case errors.Is(err, engine.ErrClosed):
 		return shuttingDown()
+	case errors.Is(err, engine.ErrQuarantined):
+		return quarantinedError(err)
 	}
 	return e
 }

@@ -49,6 +49,9 @@ func (e *execution) run(ctx context.Context) *Error {
 	if err := e.check(); err != nil {
 		return err
 	}
+	if refused := e.node.refuseQuarantined(); refused != nil {
+		return refused
+	}
 	e.out = output{session: e.session, request: e.request.Id}
 	write, failed := e.classify(ctx)
 	if failed != nil && !e.forwards(failed) {

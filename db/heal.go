@@ -1,7 +1,9 @@
 package db
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -35,6 +37,9 @@ const (
 type healer struct {
 	// needs says that this node wants a snapshot of what its log holds.
 	needs atomic.Bool
+	mu    sync.Mutex // guards sound
+	// sound are the nodes that have the chain of a majority, as of when this one was found to have another.
+	sound []raft.ID
 	// giving is held while a snapshot is on its way to one that asked.
 	giving sync.Mutex
 
@@ -55,18 +60,21 @@ func (n *Node) heal(ctx context.Context) {
 
 func (n *Node) healOnce(ctx context.Context, now time.Time) {
 	h := &n.healer
-	failed := n.replica.ApplyErr()
+	quarantined := n.engine.Quarantined()
+	failed := cmp.Or(quarantined, n.replica.ApplyErr())
 	if failed == nil {
 		if h.needs.Swap(false) {
 			n.replica.NeedSnapshot(false)
 		}
 		h.since = time.Time{}
+		n.released()
 		return
 	}
 	if h.since.IsZero() {
 		h.since, h.next, h.pause = now, now, healPause
 	}
-	if engine.Full(failed) || !engine.Damaged(failed) && now.Sub(h.since) < healPatience || now.Before(h.next) {
+	patient := quarantined == nil && !engine.Damaged(failed) && now.Sub(h.since) < healPatience
+	if engine.Full(failed) || patient || now.Before(h.next) {
 		return
 	}
 	h.next, h.pause = now.Add(h.pause), min(2*h.pause, maxHealPause)
@@ -84,10 +92,20 @@ func (n *Node) healOnce(ctx context.Context, now time.Time) {
 	}
 }
 
-// donors are the nodes to ask, the leader first.
+// donors are the nodes to ask, the leader first. A node that has diverged asks those that have what the majority has; after a
+// restart any, for those that have not are quarantined themselves. Where nobody can say who is right, nobody is asked.
 func (n *Node) donors() []raft.ID {
 	status := n.replica.Status()
-	donors := slices.DeleteFunc(slices.Clone(status.Configuration.Voters), func(id raft.ID) bool { return id == n.self.Node })
+	donors := slices.Clone(status.Configuration.Voters)
+	if q := (quarantine{}); errors.As(n.engine.Quarantined(), &q) {
+		n.healer.mu.Lock()
+		sound := slices.Clone(n.healer.sound)
+		n.healer.mu.Unlock()
+		if len(sound) > 0 || q.Others == "" {
+			donors = sound
+		}
+	}
+	donors = slices.DeleteFunc(donors, func(id raft.ID) bool { return id == n.self.Node })
 	slices.SortStableFunc(donors, func(a, b raft.ID) int {
 		if a == status.Leader {
 			return -1
@@ -108,7 +126,7 @@ func (s *session) snapshot(_ context.Context, _ raft.Term, args []string) (*tabl
 		return nil, protocolError("%q is no index", args[0])
 	}
 	n := s.node
-	if err := n.replica.ApplyErr(); err != nil {
+	if err := cmp.Or(n.engine.Quarantined(), n.replica.ApplyErr()); err != nil {
 		return nil, busy(fmt.Sprintf("this node cannot apply either: %v", err))
 	}
 	if !n.healer.giving.TryLock() {

@@ -104,6 +104,7 @@ func (n *Node) open(ctx context.Context) error {
 	if err := n.connect(conn, log, recovered); err != nil {
 		return err
 	}
+	n.updateFitness()
 	close(n.opened)
 	n.updatePeers()
 	n.group.Go(func() { n.followMembers(n.ctx) })
@@ -111,6 +112,7 @@ func (n *Node) open(ctx context.Context) error {
 	n.group.Go(func() { n.watchLeader(n.ctx) })
 	n.group.Go(func() { n.watchClock(n.ctx) })
 	n.group.Go(func() { n.heal(n.ctx) })
+	n.group.Go(func() { n.watchChains(n.ctx) })
 	n.log.Info("node is up", "node", n.self.Node, "name", n.self.Name, "cluster", n.self.Cluster, "address", n.address)
 	return nil
 }

@@ -61,7 +61,7 @@ func (n *Node) openEngine() (err error) {
 		return fmt.Errorf("%s holds the database of cluster %x and node.json names cluster %x: the directory mixes two nodes",
 			n.dir.path, cluster, n.cluster)
 	}
-	return nil
+	return n.recallQuarantine()
 }
 
 // repairLog makes a log that can be opened of a damaged one. Entries that the database holds leave the log with that, so

@@ -42,7 +42,7 @@ func (n *Node) Status() Status {
 	_, ahead := n.clocks.state()
 	return Status{
 		Cluster: n.cluster, Node: n.self.Node, Name: n.self.Name, Address: n.address, Raft: n.replica.Status(),
-		Unfit: cmp.Or(n.replica.ApplyErr(), n.replica.RoomErr()), ClockAhead: ahead,
+		Unfit: cmp.Or(n.engine.Quarantined(), n.replica.ApplyErr(), n.replica.RoomErr()), ClockAhead: ahead,
 		DBBytes: n.engine.Size(), LogBytes: n.wal.Size(), Settings: n.engine.Settings(),
 	}
 }
@@ -96,6 +96,9 @@ func (s *session) leader(context.Context, raft.Term, []string) (*table, *Error) 
 // health is a row "ok" when this node is ready: it applies what is committed, its log has room, its clock is right and it knows
 // a leader.
 func (s *session) health(context.Context, raft.Term, []string) (*table, *Error) {
+	if err := s.node.engine.Quarantined(); err != nil {
+		return nil, &Error{Class: sqlpb.Class_CLASS_STALE, Message: fmt.Sprintf("not ready: %v", err)}
+	}
 	if err := s.node.replica.ApplyErr(); err != nil {
 		return nil, &Error{Class: sqlpb.Class_CLASS_STALE, Message: fmt.Sprintf("not ready: this node stopped applying: %v", err)}
 	}

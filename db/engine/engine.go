@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -67,6 +68,8 @@ type Engine struct {
 	checkpointer *checkpointer
 
 	closed atomic.Bool
+	// quarantined is why nothing is applied or answered, or nil.
+	quarantined atomic.Pointer[error]
 	// ctx ends when the engine is closed.
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -157,7 +160,7 @@ func (e *Engine) Apply(entries []raft.Entry) ([]raft.Result, error) {
 	e.applying.Lock()
 	defer e.applying.Unlock()
 	results := make([]raft.Result, 0, len(entries))
-	if err := e.reopen(); err != nil {
+	if err := errors.Join(e.Quarantined(), e.reopen()); err != nil {
 		return results, err
 	}
 	decoded, stop := e.decodeEntries(e.committed.Load().base.Applied.Index, entries)

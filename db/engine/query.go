@@ -33,6 +33,9 @@ type QueryDone struct {
 // cause, when ctx ends or after Config.ReaderTimeout; the snapshot is given up then even if the sink still waits. A
 // statement that writes is refused with ErrNotRead, before anything of it runs.
 func (e *Engine) Query(ctx context.Context, text string, args []*commandpb.Argument, sink Sink) (QueryDone, error) {
+	if err := e.Quarantined(); err != nil {
+		return QueryDone{}, err
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, e.config.ReaderTimeout, ErrReaderTimeout)
 	defer cancel()
 	reader, err := e.readers.acquire(ctx)

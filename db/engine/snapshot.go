@@ -20,6 +20,9 @@ func (e *Engine) Snapshot() (raft.SnapshotReader, error) {
 	if e.closed.Load() {
 		return nil, ErrClosed
 	}
+	if err := e.Quarantined(); err != nil {
+		return nil, err
+	}
 	conn, err := sqlite.Open(e.file(), sqlite.CheckpointOptions())
 	if err != nil {
 		return nil, fmt.Errorf("opening the database for a snapshot: %w", err)
@@ -43,7 +46,7 @@ type mover interface{ MoveTo(path string) error }
 
 // Restore implements raft.Snapshotter. The content becomes a new generation, which is whole, checked and durable before it
 // is the one in use: a crash leaves the old one or the new one. Reads that run go on in the old one, which goes with the
-// last of them; later ones see the new one. The result chains of earlier indexes are forgotten.
+// last of them; later ones see the new one. The result chains of earlier indexes are forgotten, and a quarantine has ended.
 func (e *Engine) Restore(meta raft.SnapshotMeta, content io.ReaderAt) error {
 	e.applying.Lock()
 	defer e.applying.Unlock()
@@ -123,6 +126,7 @@ func (e *Engine) use(next generation, installed *state) {
 	e.history = chainHistory{}
 	e.chains.Unlock()
 	e.publish(installed, nil)
+	e.quarantined.Store(nil)
 	e.readers.renew()
 	for _, leave := range []func() error{e.checkpointer.abandon, e.classifier.abandon, next.removeOthers} {
 		if err := leave(); err != nil {

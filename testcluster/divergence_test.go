@@ -1,0 +1,155 @@
+package testcluster_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rsqld/rsqld/db/driver"
+	"github.com/rsqld/rsqld/db/sqlite"
+	"github.com/rsqld/rsqld/testcluster"
+)
+
+// tamper changes rows in the file of a node that is down: what no disk and no program of ours would do.
+func tamper(t *testing.T, c *testcluster.Cluster, i int, sql string) {
+	t.Helper()
+	databases, err := filepath.Glob(filepath.Join(dataOf(c, i), "db", "*", "main.sqlite"))
+	if err != nil || len(databases) != 1 {
+		t.Fatalf("%v, %v", databases, err)
+	}
+	conn, err := sqlite.Open(databases[0], sqlite.CheckpointOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(conn.Exec(sql), conn.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func dataOf(c *testcluster.Cluster, i int) string {
+	return filepath.Join(filepath.Dir(filepath.Dir(c.Credential())), fmt.Sprintf("n%d", i))
+}
+
+// diverge starts a cluster one of whose nodes holds other rows than the rest, without anybody knowing.
+func diverge(t *testing.T, nodes int) (c *testcluster.Cluster, leader, other int) {
+	t.Helper()
+	c = startCluster(t, nodes)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	leader, err := c.Leader(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustAsk(t, ctx, c, leader, "create table t(id integer primary key, b)")
+	mustAsk(t, ctx, c, leader, "insert into t(b) values('a'), ('b'), ('c')")
+	other = leader%nodes + 1
+	if err := c.Stop(ctx, other); err != nil {
+		t.Fatal(err)
+	}
+	tamper(t, c, other, "delete from t where b = 'b'")
+	if err := c.Restart(ctx, other); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the node to follow", func(ctx context.Context) error {
+		return want(ctx, c, other, "select count(*) from t", "2")
+	})
+	return c, leader, other
+}
+
+// quarantined waits until a node has stopped, and returns what it says.
+func quarantined(t *testing.T, c *testcluster.Cluster, i int) (why string) {
+	t.Helper()
+	began := time.Now()
+	eventually(t, "the node to stop", func(context.Context) error {
+		if _, err := os.Stat(filepath.Join(dataOf(c, i), "quarantine")); err != nil {
+			return err
+		}
+		return nil
+	})
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	if unfit := c.Node(i).Status().Unfit; unfit != nil {
+		return unfit.Error()
+	}
+	return ""
+}
+
+// A follower whose rows are others than those of the majority stops as soon as a statement has another result there, and gets
+// the rows of the majority; writes do not notice.
+func TestDivergedFollowerHeals(t *testing.T) {
+	c, leader, other := diverge(t, 3)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	defer cancel()
+	for i := range 5 {
+		mustAsk(t, ctx, c, leader, fmt.Sprintf("update t set b = 'x%d'", i))
+	}
+	eventually(t, "the node to hold what the others do", func(ctx context.Context) error {
+		mustAsk(t, ctx, c, leader, "update t set b = 'again'")
+		return want(ctx, c, other, "select count(*) from t", "3")
+	})
+	sameContent(t, c, leader, 1, 2, 3)
+	eventually(t, "the node to be ready", func(context.Context) error {
+		if _, err := os.Stat(filepath.Join(dataOf(c, other), "quarantine")); err == nil {
+			return errors.New("it is noted as quarantined")
+		}
+		return c.Node(other).Status().Unfit
+	})
+}
+
+// The leader is no exception: if it is the one that differs from the majority, it stops and another one leads.
+func TestDivergedLeaderStops(t *testing.T) {
+	c, leader, other := diverge(t, 3)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	defer cancel()
+	third := 6 - leader - other
+	eventually(t, "the other node to lead", func(ctx context.Context) error {
+		if now, err := c.Leader(ctx); err != nil || now == other {
+			return err
+		}
+		_, err := askControl(ctx, c, leader, "transfer", fmt.Sprint(c.Node(other).ID()))
+		return errors.Join(err, errors.New("it does not lead yet"))
+	})
+	mustAsk(t, ctx, c, third, "update t set b = 'x'")
+	eventually(t, "another node to lead, and the rows of the majority to be everywhere", func(ctx context.Context) error {
+		if _, err := ask(ctx, c, third, driver.LevelSession, "update t set b = 'again'"); err != nil {
+			return err
+		}
+		for i := 1; i <= 3; i++ {
+			if err := want(ctx, c, i, "select count(*) from t", "3"); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	sameContent(t, c, third, 1, 2, 3)
+}
+
+// Of two voters that differ nobody can say which is right: both stop and say so, also after a restart.
+func TestTwoThatDifferStop(t *testing.T) {
+	c, leader, other := diverge(t, 2)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	defer cancel()
+	mustAsk(t, ctx, c, leader, "update t set b = 'x'")
+	for _, i := range []int{leader, other} {
+		quarantined(t, c, i)
+		eventually(t, "the node to say why", func(ctx context.Context) error {
+			_, err := ask(ctx, c, i, driver.LevelLocal, "select count(*) from t")
+			if err == nil || !strings.Contains(err.Error(), "nobody can say which node is right") {
+				return fmt.Errorf("it says %w", err)
+			}
+			return nil
+		})
+	}
+	if err := errors.Join(c.Kill(other), c.Restart(ctx, other)); err != nil {
+		t.Fatal(err)
+	}
+	if unfit := c.Node(other).Status().Unfit; unfit == nil || !strings.Contains(unfit.Error(), "quarantined") {
+		t.Errorf("after a restart: %v", unfit)
+	}
+}
