@@ -48,6 +48,9 @@ func diverge(t *testing.T, nodes int) (c *testcluster.Cluster, leader, other int
 	mustAsk(t, ctx, c, leader, "create table t(id integer primary key, b)")
 	mustAsk(t, ctx, c, leader, "insert into t(b) values('a'), ('b'), ('c')")
 	other = leader%nodes + 1
+	eventually(t, "the node to have the rows", func(ctx context.Context) error {
+		return want(ctx, c, other, "select count(*) from t", "3")
+	})
 	if err := c.Stop(ctx, other); err != nil {
 		t.Fatal(err)
 	}
