@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/rsqld/rsqld/db/command"
 	"github.com/rsqld/rsqld/db/command/commandpb"
 	"github.com/rsqld/rsqld/db/engine"
 	"github.com/rsqld/rsqld/raft"
@@ -44,6 +45,9 @@ var verbs = map[string]verb{
 	"transfer": {role: identity.RoleAdmin, leader: true, maximum: 1, run: (*session).transfer},
 	"promote":  {role: identity.RoleAdmin, leader: true, minimum: 1, maximum: 1, run: (*session).promote},
 	"remove":   {role: identity.RoleAdmin, leader: true, minimum: 1, maximum: 1, run: (*session).remove},
+	"verify":   {role: identity.RoleAdmin, leader: true, run: (*session).verify},
+	"verified": {role: identity.RoleRead, peers: true, minimum: 1, maximum: 1, run: (*session).verified},
+	"set":      {role: identity.RoleAdmin, leader: true, minimum: 1, maximum: command.MaxSettings, run: (*session).set},
 	"token":    {role: identity.RoleAdmin, leader: true, maximum: 1, run: (*session).token},
 	"admit":    {role: identity.RoleAdmin, leader: true, peers: true, minimum: 2, maximum: 2, run: (*session).admit},
 	"chain":    {role: identity.RoleRead, peers: true, minimum: 1, maximum: 1, run: (*session).chain},

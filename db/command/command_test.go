@@ -32,6 +32,7 @@ func commands() map[string]*commandpb.Command {
 			Cluster: make([]byte, 16), Member: member(), Settings: map[string]string{"a": "1", "b": "2"}, Token: token()}}},
 		"mint token": {Version: 1, Body: &commandpb.Command_MintToken{MintToken: token()}},
 		"use token":  {Version: 1, Body: &commandpb.Command_UseToken{UseToken: &commandpb.UseToken{Id: make([]byte, 8), Member: member()}}},
+		"verify":     {Version: 1, Body: &commandpb.Command_Verify{Verify: &commandpb.Verify{Id: []byte("verify 1")}}},
 		"change settings": {Version: 1, Body: &commandpb.Command_ChangeSettings{ChangeSettings: &commandpb.ChangeSettings{
 			Settings: map[string]string{"a": "1"}}}},
 		"set member": {Version: 1, Body: &commandpb.Command_SetMember{SetMember: &commandpb.SetMember{Member: member(), Removed: true}}},

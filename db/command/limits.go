@@ -26,6 +26,7 @@ const (
 	ClusterBytes  = 16
 	TokenIDBytes  = 8
 	TokenKeyBytes = 32
+	VerifyIDBytes = 8
 )
 
 // check reports what is wrong with the shape of c. The version comes first: in another version the rest may mean
@@ -51,6 +52,11 @@ func check(c *commandpb.Command) error {
 		return checkUse(body.UseToken)
 	case *commandpb.Command_SetMember:
 		return checkMember(body.SetMember.GetMember())
+	case *commandpb.Command_Verify:
+		if n := len(body.Verify.GetId()); n != VerifyIDBytes {
+			return length("id of a verification", n, VerifyIDBytes)
+		}
+		return nil
 	case *commandpb.Command_ChangeSettings:
 		return checkSettings(body.ChangeSettings.GetSettings())
 	}

@@ -43,7 +43,7 @@ func (w *writer) applyBatch(entries []decodedEntry) (*batch, error) {
 		if err := b.record(entry, r); err != nil {
 			return &batch{writer: w}, fmt.Errorf("recording entry %v: %w", entry.ID, err)
 		}
-		if w.state.unsettled {
+		if w.state.unsettled || w.verify != (verification{}) {
 			break
 		}
 	}

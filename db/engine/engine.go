@@ -69,7 +69,8 @@ type Engine struct {
 
 	closed atomic.Bool
 	// quarantined is why nothing is applied or answered, or nil.
-	quarantined atomic.Pointer[error]
+	quarantined   atomic.Pointer[error]
+	verifications verifications
 	// ctx ends when the engine is closed.
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -173,6 +174,7 @@ func (e *Engine) Apply(entries []raft.Entry) ([]raft.Result, error) {
 			return results, err
 		}
 		e.publish(&b.writer.state, b.chain)
+		e.beginVerification(b.writer)
 		results = append(results, b.results...)
 		e.checkpointer.afterBatch(e.writer)
 	}
@@ -236,6 +238,7 @@ func (e *Engine) Close() error {
 		return nil
 	}
 	e.cancel()
+	e.verifications.working.Wait()
 	e.copying.Lock() // the last Snapshot has ended
 	defer e.copying.Unlock()
 	errs := []error{e.checkpointer.close(), e.readers.close(), e.classifier.close()}

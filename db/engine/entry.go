@@ -104,6 +104,9 @@ func (w *writer) body(c *commandpb.Command, r *Result) (err error) {
 	case *commandpb.Command_Bootstrap:
 		w.changed = true
 		return w.bootstrap(body.Bootstrap)
+	case *commandpb.Command_Verify:
+		w.verify = verification(body.Verify.Id)
+		return nil
 	case *commandpb.Command_ChangeSettings:
 		w.changed = true
 		return w.changeSettings(body.ChangeSettings)

@@ -22,6 +22,8 @@ type writer struct {
 	changed bool
 	// frames is how long the write-ahead log was at the newest commit.
 	frames int
+	// verify is the verification that the newest entry of the open batch asks for, if it is one: the batch ends with it.
+	verify verification
 	// left is what the entry that is executed leaves in the connection.
 	left leftovers
 	// sequence is how a full AUTOINCREMENT table is told from a full disk.

@@ -61,6 +61,8 @@ func commands() []command {
 		clusterCommand("promote", "ID", 1, "make a learner a voter"),
 		clusterCommand("remove", "ID", 1, "remove a member for good"),
 		clusterCommand("transfer", "[ID]", 1, "hand leadership over"),
+		clusterCommand("verify", "", 0, "have every node hash its content at one log index, and compare"),
+		clusterCommand("set", "NAME=VALUE …", 64, "change settings of the cluster"),
 		tokenCommand(), healthCommand(), inspectCommand(), versionCommand(), helpCommand(),
 	}
 }

@@ -15,6 +15,8 @@ func clusterCommands() []Command {
 		{".remove", "ID|NAME", "remove a member for good", 1, 1, dotMember("remove")},
 		{".transfer", "[ID|NAME]", "hand leadership over, to a member or to the best of them", 0, 1, dotMember("transfer")},
 		{".token", "[--learner]", "print a token with which a node can join", 0, 1, dotToken},
+		{".set", "NAME=VALUE …", "change settings of the cluster; an empty value is the default", 1, 64, dotMember("set")},
+		{".verify", "", "have every node hash its content at one log index, and compare", 0, 0, dotVerify},
 		{".level", "[LEVEL]", "show or set how fresh reads are: local, session, linearizable, strong", 0, 1, dotLevel},
 	}
 }
@@ -25,6 +27,44 @@ func dotControl(verb string) func(context.Context, *Shell, []string) error {
 
 func dotMember(verb string) func(context.Context, *Shell, []string) error {
 	return func(ctx context.Context, s *Shell, args []string) error { return s.control(ctx, verb, args...) }
+}
+
+// watched looks at the column state of the rows that pass.
+type watched struct {
+	Results
+	differ, unknown int
+}
+
+func (w *watched) Next() bool {
+	if !w.Results.Next() {
+		return false
+	}
+	switch row := w.Row(); row[len(row)-1] {
+	case "equal":
+	case "differs":
+		w.differ++
+	default:
+		w.unknown++
+	}
+	return true
+}
+
+// dotVerify fails if nodes differ, or if one of them could not be asked.
+func dotVerify(ctx context.Context, s *Shell, _ []string) error {
+	results, err := s.Client.Control(ctx, "verify")
+	if err != nil {
+		return err
+	}
+	w := &watched{Results: results}
+	switch err := s.print(w); {
+	case err != nil:
+		return err
+	case w.differ > 0:
+		return errors.New("the nodes hold different rows: those that differ should be removed and joined anew")
+	case w.unknown > 0:
+		return fmt.Errorf("%d nodes could not be compared: the column state says why", w.unknown)
+	}
+	return nil
 }
 
 // dotToken prints the token and nothing else, whatever the mode, so that it can be copied.

@@ -76,7 +76,7 @@ func (x StoredError_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use StoredError_Kind.Descriptor instead.
 func (StoredError_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{14, 0}
+	return file_db_command_command_proto_rawDescGZIP(), []int{15, 0}
 }
 
 type Command struct {
@@ -94,6 +94,7 @@ type Command struct {
 	//	*Command_SetMember
 	//	*Command_Bootstrap
 	//	*Command_ChangeSettings
+	//	*Command_Verify
 	Body          isCommand_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -225,6 +226,15 @@ func (x *Command) GetChangeSettings() *ChangeSettings {
 	return nil
 }
 
+func (x *Command) GetVerify() *Verify {
+	if x != nil {
+		if x, ok := x.Body.(*Command_Verify); ok {
+			return x.Verify
+		}
+	}
+	return nil
+}
+
 type isCommand_Body interface {
 	isCommand_Body()
 }
@@ -253,6 +263,10 @@ type Command_ChangeSettings struct {
 	ChangeSettings *ChangeSettings `protobuf:"bytes,16,opt,name=change_settings,json=changeSettings,proto3,oneof"`
 }
 
+type Command_Verify struct {
+	Verify *Verify `protobuf:"bytes,17,opt,name=verify,proto3,oneof"`
+}
+
 func (*Command_Script) isCommand_Body() {}
 
 func (*Command_MintToken) isCommand_Body() {}
@@ -264,6 +278,8 @@ func (*Command_SetMember) isCommand_Body() {}
 func (*Command_Bootstrap) isCommand_Body() {}
 
 func (*Command_ChangeSettings) isCommand_Body() {}
+
+func (*Command_Verify) isCommand_Body() {}
 
 // Script is SQL that is executed whole or not at all.
 type Script struct {
@@ -643,6 +659,51 @@ func (x *ChangeSettings) GetSettings() map[string]string {
 	return nil
 }
 
+// Verify has every replica hash its content as it is after this entry.
+type Verify struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // 8 bytes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Verify) Reset() {
+	*x = Verify{}
+	mi := &file_db_command_command_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Verify) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Verify) ProtoMessage() {}
+
+func (x *Verify) ProtoReflect() protoreflect.Message {
+	mi := &file_db_command_command_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Verify.ProtoReflect.Descriptor instead.
+func (*Verify) Descriptor() ([]byte, []int) {
+	return file_db_command_command_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Verify) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
 type Member struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -656,7 +717,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_db_command_command_proto_msgTypes[7]
+	mi := &file_db_command_command_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -668,7 +729,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[7]
+	mi := &file_db_command_command_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -681,7 +742,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{7}
+	return file_db_command_command_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Member) GetId() uint64 {
@@ -734,7 +795,7 @@ type MintToken struct {
 
 func (x *MintToken) Reset() {
 	*x = MintToken{}
-	mi := &file_db_command_command_proto_msgTypes[8]
+	mi := &file_db_command_command_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -746,7 +807,7 @@ func (x *MintToken) String() string {
 func (*MintToken) ProtoMessage() {}
 
 func (x *MintToken) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[8]
+	mi := &file_db_command_command_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -759,7 +820,7 @@ func (x *MintToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MintToken.ProtoReflect.Descriptor instead.
 func (*MintToken) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{8}
+	return file_db_command_command_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *MintToken) GetId() []byte {
@@ -815,7 +876,7 @@ type UseToken struct {
 
 func (x *UseToken) Reset() {
 	*x = UseToken{}
-	mi := &file_db_command_command_proto_msgTypes[9]
+	mi := &file_db_command_command_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -827,7 +888,7 @@ func (x *UseToken) String() string {
 func (*UseToken) ProtoMessage() {}
 
 func (x *UseToken) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[9]
+	mi := &file_db_command_command_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -840,7 +901,7 @@ func (x *UseToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UseToken.ProtoReflect.Descriptor instead.
 func (*UseToken) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{9}
+	return file_db_command_command_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *UseToken) GetId() []byte {
@@ -868,7 +929,7 @@ type SetMember struct {
 
 func (x *SetMember) Reset() {
 	*x = SetMember{}
-	mi := &file_db_command_command_proto_msgTypes[10]
+	mi := &file_db_command_command_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -880,7 +941,7 @@ func (x *SetMember) String() string {
 func (*SetMember) ProtoMessage() {}
 
 func (x *SetMember) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[10]
+	mi := &file_db_command_command_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -893,7 +954,7 @@ func (x *SetMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMember.ProtoReflect.Descriptor instead.
 func (*SetMember) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{10}
+	return file_db_command_command_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SetMember) GetMember() *Member {
@@ -921,7 +982,7 @@ type StoredResult struct {
 
 func (x *StoredResult) Reset() {
 	*x = StoredResult{}
-	mi := &file_db_command_command_proto_msgTypes[11]
+	mi := &file_db_command_command_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -933,7 +994,7 @@ func (x *StoredResult) String() string {
 func (*StoredResult) ProtoMessage() {}
 
 func (x *StoredResult) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[11]
+	mi := &file_db_command_command_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -946,7 +1007,7 @@ func (x *StoredResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredResult.ProtoReflect.Descriptor instead.
 func (*StoredResult) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{11}
+	return file_db_command_command_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *StoredResult) GetStatements() []*StoredStatement {
@@ -977,7 +1038,7 @@ type StoredStatement struct {
 
 func (x *StoredStatement) Reset() {
 	*x = StoredStatement{}
-	mi := &file_db_command_command_proto_msgTypes[12]
+	mi := &file_db_command_command_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -989,7 +1050,7 @@ func (x *StoredStatement) String() string {
 func (*StoredStatement) ProtoMessage() {}
 
 func (x *StoredStatement) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[12]
+	mi := &file_db_command_command_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1002,7 +1063,7 @@ func (x *StoredStatement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredStatement.ProtoReflect.Descriptor instead.
 func (*StoredStatement) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{12}
+	return file_db_command_command_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *StoredStatement) GetRowsAffected() int64 {
@@ -1057,7 +1118,7 @@ type StoredColumn struct {
 
 func (x *StoredColumn) Reset() {
 	*x = StoredColumn{}
-	mi := &file_db_command_command_proto_msgTypes[13]
+	mi := &file_db_command_command_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1069,7 +1130,7 @@ func (x *StoredColumn) String() string {
 func (*StoredColumn) ProtoMessage() {}
 
 func (x *StoredColumn) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[13]
+	mi := &file_db_command_command_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1082,7 +1143,7 @@ func (x *StoredColumn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredColumn.ProtoReflect.Descriptor instead.
 func (*StoredColumn) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{13}
+	return file_db_command_command_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StoredColumn) GetName() string {
@@ -1115,7 +1176,7 @@ type StoredError struct {
 
 func (x *StoredError) Reset() {
 	*x = StoredError{}
-	mi := &file_db_command_command_proto_msgTypes[14]
+	mi := &file_db_command_command_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1127,7 +1188,7 @@ func (x *StoredError) String() string {
 func (*StoredError) ProtoMessage() {}
 
 func (x *StoredError) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[14]
+	mi := &file_db_command_command_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1140,7 +1201,7 @@ func (x *StoredError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredError.ProtoReflect.Descriptor instead.
 func (*StoredError) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{14}
+	return file_db_command_command_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *StoredError) GetKind() StoredError_Kind {
@@ -1196,7 +1257,7 @@ var File_db_command_command_proto protoreflect.FileDescriptor
 
 const file_db_command_command_proto_rawDesc = "" +
 	"\n" +
-	"\x18db/command/command.proto\x12\x10rsqld.command.v1\"\xf4\x03\n" +
+	"\x18db/command/command.proto\x12\x10rsqld.command.v1\"\xa8\x04\n" +
 	"\aCommand\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x12\n" +
 	"\x04time\x18\x02 \x01(\x03R\x04time\x12\x12\n" +
@@ -1211,7 +1272,8 @@ const file_db_command_command_proto_rawDesc = "" +
 	"\n" +
 	"set_member\x18\r \x01(\v2\x1b.rsqld.command.v1.SetMemberH\x00R\tsetMember\x12;\n" +
 	"\tbootstrap\x18\x0e \x01(\v2\x1b.rsqld.command.v1.BootstrapH\x00R\tbootstrap\x12K\n" +
-	"\x0fchange_settings\x18\x10 \x01(\v2 .rsqld.command.v1.ChangeSettingsH\x00R\x0echangeSettingsB\x06\n" +
+	"\x0fchange_settings\x18\x10 \x01(\v2 .rsqld.command.v1.ChangeSettingsH\x00R\x0echangeSettings\x122\n" +
+	"\x06verify\x18\x11 \x01(\v2\x18.rsqld.command.v1.VerifyH\x00R\x06verifyB\x06\n" +
 	"\x04body\"E\n" +
 	"\x06Script\x12;\n" +
 	"\n" +
@@ -1241,7 +1303,9 @@ const file_db_command_command_proto_rawDesc = "" +
 	"\bsettings\x18\x01 \x03(\v2..rsqld.command.v1.ChangeSettings.SettingsEntryR\bsettings\x1a;\n" +
 	"\rSettingsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x7f\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x18\n" +
+	"\x06Verify\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\"\x7f\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -1306,7 +1370,7 @@ func file_db_command_command_proto_rawDescGZIP() []byte {
 }
 
 var file_db_command_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_db_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_db_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_db_command_command_proto_goTypes = []any{
 	(StoredError_Kind)(0),   // 0: rsqld.command.v1.StoredError.Kind
 	(*Command)(nil),         // 1: rsqld.command.v1.Command
@@ -1316,42 +1380,44 @@ var file_db_command_command_proto_goTypes = []any{
 	(*Value)(nil),           // 5: rsqld.command.v1.Value
 	(*Bootstrap)(nil),       // 6: rsqld.command.v1.Bootstrap
 	(*ChangeSettings)(nil),  // 7: rsqld.command.v1.ChangeSettings
-	(*Member)(nil),          // 8: rsqld.command.v1.Member
-	(*MintToken)(nil),       // 9: rsqld.command.v1.MintToken
-	(*UseToken)(nil),        // 10: rsqld.command.v1.UseToken
-	(*SetMember)(nil),       // 11: rsqld.command.v1.SetMember
-	(*StoredResult)(nil),    // 12: rsqld.command.v1.StoredResult
-	(*StoredStatement)(nil), // 13: rsqld.command.v1.StoredStatement
-	(*StoredColumn)(nil),    // 14: rsqld.command.v1.StoredColumn
-	(*StoredError)(nil),     // 15: rsqld.command.v1.StoredError
-	nil,                     // 16: rsqld.command.v1.Bootstrap.SettingsEntry
-	nil,                     // 17: rsqld.command.v1.ChangeSettings.SettingsEntry
+	(*Verify)(nil),          // 8: rsqld.command.v1.Verify
+	(*Member)(nil),          // 9: rsqld.command.v1.Member
+	(*MintToken)(nil),       // 10: rsqld.command.v1.MintToken
+	(*UseToken)(nil),        // 11: rsqld.command.v1.UseToken
+	(*SetMember)(nil),       // 12: rsqld.command.v1.SetMember
+	(*StoredResult)(nil),    // 13: rsqld.command.v1.StoredResult
+	(*StoredStatement)(nil), // 14: rsqld.command.v1.StoredStatement
+	(*StoredColumn)(nil),    // 15: rsqld.command.v1.StoredColumn
+	(*StoredError)(nil),     // 16: rsqld.command.v1.StoredError
+	nil,                     // 17: rsqld.command.v1.Bootstrap.SettingsEntry
+	nil,                     // 18: rsqld.command.v1.ChangeSettings.SettingsEntry
 }
 var file_db_command_command_proto_depIdxs = []int32{
 	2,  // 0: rsqld.command.v1.Command.script:type_name -> rsqld.command.v1.Script
-	9,  // 1: rsqld.command.v1.Command.mint_token:type_name -> rsqld.command.v1.MintToken
-	10, // 2: rsqld.command.v1.Command.use_token:type_name -> rsqld.command.v1.UseToken
-	11, // 3: rsqld.command.v1.Command.set_member:type_name -> rsqld.command.v1.SetMember
+	10, // 1: rsqld.command.v1.Command.mint_token:type_name -> rsqld.command.v1.MintToken
+	11, // 2: rsqld.command.v1.Command.use_token:type_name -> rsqld.command.v1.UseToken
+	12, // 3: rsqld.command.v1.Command.set_member:type_name -> rsqld.command.v1.SetMember
 	6,  // 4: rsqld.command.v1.Command.bootstrap:type_name -> rsqld.command.v1.Bootstrap
 	7,  // 5: rsqld.command.v1.Command.change_settings:type_name -> rsqld.command.v1.ChangeSettings
-	3,  // 6: rsqld.command.v1.Script.statements:type_name -> rsqld.command.v1.Statement
-	4,  // 7: rsqld.command.v1.Statement.args:type_name -> rsqld.command.v1.Argument
-	5,  // 8: rsqld.command.v1.Argument.value:type_name -> rsqld.command.v1.Value
-	8,  // 9: rsqld.command.v1.Bootstrap.member:type_name -> rsqld.command.v1.Member
-	16, // 10: rsqld.command.v1.Bootstrap.settings:type_name -> rsqld.command.v1.Bootstrap.SettingsEntry
-	9,  // 11: rsqld.command.v1.Bootstrap.token:type_name -> rsqld.command.v1.MintToken
-	17, // 12: rsqld.command.v1.ChangeSettings.settings:type_name -> rsqld.command.v1.ChangeSettings.SettingsEntry
-	8,  // 13: rsqld.command.v1.UseToken.member:type_name -> rsqld.command.v1.Member
-	8,  // 14: rsqld.command.v1.SetMember.member:type_name -> rsqld.command.v1.Member
-	13, // 15: rsqld.command.v1.StoredResult.statements:type_name -> rsqld.command.v1.StoredStatement
-	15, // 16: rsqld.command.v1.StoredResult.error:type_name -> rsqld.command.v1.StoredError
-	14, // 17: rsqld.command.v1.StoredStatement.columns:type_name -> rsqld.command.v1.StoredColumn
-	0,  // 18: rsqld.command.v1.StoredError.kind:type_name -> rsqld.command.v1.StoredError.Kind
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	8,  // 6: rsqld.command.v1.Command.verify:type_name -> rsqld.command.v1.Verify
+	3,  // 7: rsqld.command.v1.Script.statements:type_name -> rsqld.command.v1.Statement
+	4,  // 8: rsqld.command.v1.Statement.args:type_name -> rsqld.command.v1.Argument
+	5,  // 9: rsqld.command.v1.Argument.value:type_name -> rsqld.command.v1.Value
+	9,  // 10: rsqld.command.v1.Bootstrap.member:type_name -> rsqld.command.v1.Member
+	17, // 11: rsqld.command.v1.Bootstrap.settings:type_name -> rsqld.command.v1.Bootstrap.SettingsEntry
+	10, // 12: rsqld.command.v1.Bootstrap.token:type_name -> rsqld.command.v1.MintToken
+	18, // 13: rsqld.command.v1.ChangeSettings.settings:type_name -> rsqld.command.v1.ChangeSettings.SettingsEntry
+	9,  // 14: rsqld.command.v1.UseToken.member:type_name -> rsqld.command.v1.Member
+	9,  // 15: rsqld.command.v1.SetMember.member:type_name -> rsqld.command.v1.Member
+	14, // 16: rsqld.command.v1.StoredResult.statements:type_name -> rsqld.command.v1.StoredStatement
+	16, // 17: rsqld.command.v1.StoredResult.error:type_name -> rsqld.command.v1.StoredError
+	15, // 18: rsqld.command.v1.StoredStatement.columns:type_name -> rsqld.command.v1.StoredColumn
+	0,  // 19: rsqld.command.v1.StoredError.kind:type_name -> rsqld.command.v1.StoredError.Kind
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_db_command_command_proto_init() }
@@ -1366,6 +1432,7 @@ func file_db_command_command_proto_init() {
 		(*Command_SetMember)(nil),
 		(*Command_Bootstrap)(nil),
 		(*Command_ChangeSettings)(nil),
+		(*Command_Verify)(nil),
 	}
 	file_db_command_command_proto_msgTypes[4].OneofWrappers = []any{
 		(*Value_Integer)(nil),
@@ -1379,7 +1446,7 @@ func file_db_command_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_db_command_command_proto_rawDesc), len(file_db_command_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   17,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,196 @@
+package engine
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"sync"
+	"time"
+
+	"github.com/rsqld/rsqld/db/sqlite"
+	"github.com/rsqld/rsqld/raft"
+)
+
+// An entry may ask every replica to hash its content as it is after that entry. The batch ends with it, a read transaction
+// is opened before the next one begins, and what that sees is hashed beside the writes that follow: schema and rows, by their
+// keys, of every table there is, those of the engine too. Pages are not hashed: two replicas may have other bytes in the free
+// parts of pages.
+
+// maxVerifications is how many outcomes are kept, the newest ones. A restart forgets all.
+const maxVerifications = 8
+
+// rowsPerTurn is how many rows are hashed before others may step.
+const rowsPerTurn = 256
+
+// ErrVerificationUnknown says that this replica has not hashed its content under an id: it has not applied the entry yet, or
+// was started since.
+var ErrVerificationUnknown = errors.New("this node knows of no such verification: it was started since, or has not come so far")
+
+// verification names one.
+type verification [8]byte
+
+// Verification is what hashing the content came to.
+type Verification struct {
+	Index raft.Index
+	Hash  [sha256.Size]byte
+	Rows  int64
+	Took  time.Duration
+}
+
+type verifications struct {
+	mu    sync.Mutex // guards what follows
+	order []verification
+	known map[verification]*verifying
+	// working are those that run.
+	working sync.WaitGroup
+}
+
+// verifying is one that runs or has ended.
+type verifying struct {
+	done   chan struct{} // closed when result and err are set
+	result Verification
+	err    error
+}
+
+// beginVerification begins the verification that the newest batch ended with, if it did. It needs applying.
+func (e *Engine) beginVerification(w *writer) {
+	id := w.verify
+	if id == (verification{}) {
+		return
+	}
+	w.verify = verification{}
+	v := &verifying{done: make(chan struct{}), result: Verification{Index: w.state.base.Applied.Index}}
+	e.verifications.add(id, v)
+	conn, err := openSnapshotReader(e.file())
+	if err != nil {
+		v.end(err)
+		return
+	}
+	e.verifications.working.Go(func() {
+		began := time.Now()
+		err := e.hashContent(conn, &v.result)
+		v.result.Took = time.Since(began)
+		v.end(errors.Join(err, conn.Close()))
+	})
+}
+
+func (v *verifying) end(err error) {
+	v.err = err
+	close(v.done)
+}
+
+func (s *verifications) add(id verification, v *verifying) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.known == nil {
+		s.known = make(map[verification]*verifying)
+	}
+	if len(s.order) == maxVerifications {
+		delete(s.known, s.order[0])
+		s.order = s.order[1:]
+	}
+	s.known[id], s.order = v, append(s.order, id)
+}
+
+// openSnapshotReader opens a connection that sees what is committed now, until it is closed.
+func openSnapshotReader(path string) (*sqlite.Conn, error) {
+	conn, err := sqlite.Open(path, sqlite.CheckpointOptions())
+	if err != nil {
+		return nil, err
+	}
+	err = conn.Exec("BEGIN")
+	if err == nil {
+		_, err = conn.SchemaVersion() // the first read is what pins it
+	}
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
+}
+
+// Verification waits for the outcome of a verification that an entry has asked for.
+func (e *Engine) Verification(ctx context.Context, id [8]byte) (Verification, error) {
+	e.verifications.mu.Lock()
+	v := e.verifications.known[id]
+	e.verifications.mu.Unlock()
+	if v == nil {
+		return Verification{}, ErrVerificationUnknown
+	}
+	select {
+	case <-v.done:
+		return v.result, v.err
+	case <-ctx.Done():
+		return Verification{}, context.Cause(ctx)
+	}
+}
+
+// hashContent hashes all that a connection sees, a turn to step at a time.
+func (e *Engine) hashContent(conn *sqlite.Conn, v *Verification) error {
+	h := contentHasher{engine: e, conn: conn, sum: sha256.New()}
+	if err := h.table("schema", "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name"); err != nil {
+		return err
+	}
+	// NOT INDEXED: in the order of the table's own key.
+	var queries [][2]string
+	err := queryInternal(conn, `SELECT name, format('SELECT %s* FROM "%w" NOT INDEXED', CASE WHEN wr THEN '' ELSE '_rowid_, ' END, name)
+		FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'shadow') AND name <> 'sqlite_schema' ORDER BY name`, func(stmt *sqlite.Stmt) error {
+		queries = append(queries, [2]string{stmt.ColumnText(0), stmt.ColumnText(1)})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, q := range queries {
+		if err := h.table(q[0], q[1]); err != nil {
+			return fmt.Errorf("hashing table %s: %w", q[0], err)
+		}
+	}
+	v.Rows = h.rows
+	h.sum.Sum(v.Hash[:0])
+	return nil
+}
+
+// contentHasher hashes rows in turns.
+type contentHasher struct {
+	engine *Engine
+	conn   *sqlite.Conn
+	sum    hash.Hash
+	rows   int64
+	packed []byte
+}
+
+// table hashes the rows of a query, behind a name.
+func (h *contentHasher) table(name, sql string) error {
+	fmt.Fprintf(h.sum, "%d %s\n", len(name), name)
+	stmt, err := h.conn.Internal(sql)
+	if err != nil {
+		return err
+	}
+	defer stmt.Release()
+	for more := true; more; {
+		if err := h.engine.readers.step(h.engine.ctx); err != nil {
+			return err
+		}
+		more, err = h.some(stmt)
+		h.engine.readers.stepped()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// some hashes the rows of one turn.
+func (h *contentHasher) some(stmt *sqlite.Stmt) (more bool, err error) {
+	for range rowsPerTurn {
+		if more, err = stmt.Step(); err != nil || !more {
+			return false, err
+		}
+		h.packed = appendRow(h.packed[:0], stmt, stmt.ColumnCount())
+		h.sum.Write(h.packed)
+		h.rows++
+	}
+	return true, nil
+}
