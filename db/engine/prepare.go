@@ -48,7 +48,7 @@ func (p *preparer) prepare(text string) (stmt *sqlite.Stmt, rest string, err err
 	if p.facts.refusal != nil {
 		err = p.facts.refusal
 	}
-	return nil, "", err
+	return nil, "", p.settings().named(err)
 }
 
 // first prepares the first statement of text. A single statement comes from the cache.

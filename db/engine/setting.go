@@ -149,11 +149,16 @@ func (s settings) limit(conn *sqlite.Conn) {
 	conn.ClearCache() // a statement that was prepared under another limit would pass this one
 }
 
-// named names the setting where SQLite only says "string or blob too big".
+// named names the setting where SQLite only says "string or blob too big" or how parameters are numbered.
 func (s settings) named(err error) error {
 	var fromSQLite *sqlite.Error
-	if errors.As(err, &fromSQLite) && fromSQLite.Code == sqlite.CodeTooBig {
+	switch {
+	case !errors.As(err, &fromSQLite):
+	case fromSQLite.Code == sqlite.CodeTooBig:
 		return &LimitError{SettingMaxValue, s.maxValue, "bytes in one value or row"}
+	case fromSQLite.Code == sqlite.CodeError && fromSQLite.Message == "too many SQL variables",
+		fromSQLite.Code == sqlite.CodeError && strings.HasPrefix(fromSQLite.Message, "variable number must be between"):
+		return &LimitError{SettingMaxParameters, s.maxParameters, "parameters in one statement"}
 	}
 	return err
 }

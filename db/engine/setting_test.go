@@ -134,7 +134,7 @@ func TestChangedSettingsReachReaders(t *testing.T) {
 	}
 	l.configure(e, map[string]string{SettingMaxValue: "2097152", SettingMaxParameters: "400"})
 	err := read()
-	if err == nil || !strings.Contains(err.Error(), SettingMaxValue) || !strings.Contains(err.Error(), "between ?1 and ?400") {
+	if err == nil || !strings.Contains(err.Error(), SettingMaxValue) || !strings.Contains(err.Error(), "more than 400 parameters in one statement, the limit of the setting sql.max_parameters") {
 		t.Errorf("with the new settings: %v", err)
 	}
 	l.configure(e, map[string]string{SettingMaxValue: "", SettingMaxParameters: ""})
