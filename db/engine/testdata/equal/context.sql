@@ -130,3 +130,15 @@ insert into auto(v) values('d') returning id
 insert into log values('real', 0.1 + 0.2), ('real', 1e308 * 10), ('real', -7 / 2), ('real', round(2.5)), ('real', 1.0 / 3), ('real', exp(1)), ('real', sin(1e5)), ('real', 9007199254740993 * 1.0);
 select v from log where what = 'real'
 >>> 0.30000000000000004 +Inf -3 3 0.3333333333333333 2.718281828459045 0.03574879797201651 9.007199254740992e+15
+--- the day of the entry
+insert into log values('day', date('now')), ('clock', time('now')), ('moved', date('now', 'start of month', '+1 month', '-1 day')); select v from log where what in ('day', 'clock', 'moved')
+>>> 2024-01-01 00:00:42 2024-01-31
+--- a generated column may not have the time
+create table late(a, b as (date('now'))); insert into late values(1); select b from late
+!!! non-deterministic use of date() in a generated column (sqlite code 1)
+--- nor may the condition of an index
+create index log_late on log(v) where v > datetime('now')
+!!! non-deterministic use of datetime() in an index (sqlite code 1)
+--- nor may a CHECK
+create table checked(a check (a < strftime('%s', 'now'))); insert into checked values('1')
+!!! non-deterministic use of strftime() in a CHECK constraint (sqlite code 1)

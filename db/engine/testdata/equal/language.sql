@@ -228,3 +228,12 @@ create view many as select a, a, a, a, a, a, a from r limit 0; create table seve
 --- and counts all the same
 select count(*) from many
 !!! no such table: many (sqlite code 1)
+--- DELETE with LIMIT is not compiled in
+delete from r where a = 1 limit 1
+!!! near "limit": syntax error (sqlite code 1)
+--- a sequence set by hand
+create table numbered(id integer primary key autoincrement, v); insert into numbered(v) values('a'); update sqlite_sequence set seq = 500 where name = 'numbered'; insert into numbered(v) values('b') returning id
+>>> 501
+--- a sequence taken away
+delete from sqlite_sequence where name = 'numbered'; insert into numbered(v) values('c') returning id
+>>> 502

@@ -262,3 +262,18 @@ explain query plan select * from _rsqld_tokens
 --- what is left
 select group_concat(name) from sqlite_schema where name not like '\_rsqld%' escape '\' and name not like 'sqlite_autoindex%'
 >>> t,auto,sqlite_sequence,sqlite_stat1,sqlite_stat4,wr
+--- writing the engine's own tables
+insert into _rsqld_settings values('sql.max_rows', '1')
+!!! access to _rsqld_* is not supported: names that begin with _rsqld belong to rsqld itself; choose another name
+--- in a CTE before it
+with x as (select 1) insert into _RSQLD_meta select 1 from x
+!!! access to _rsqld_* is not supported: names that begin with _rsqld belong to rsqld itself; choose another name
+--- statistics by UPDATE
+update sqlite_stat1 set stat = '1 1'
+!!! writing sqlite_stat* is not supported: the query planner keeps the statistics in memory too; run ANALYZE, which is replicated
+--- a module that shows the pages of the file
+create virtual table p using sqlite_dbpage
+!!! the virtual table module "sqlite_dbpage" is not supported: its content is not the same on every replica; fts5, rtree and geopoly are
+--- a module that nobody knows
+create virtual table p using nosuch(a)
+!!! the virtual table module "nosuch" is not supported: its content is not the same on every replica; fts5, rtree and geopoly are
