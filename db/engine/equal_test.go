@@ -26,6 +26,8 @@ type replica struct {
 	snapshots bool
 	// cachePages is the writer's page cache; zero is what the program uses.
 	cachePages int
+	// overwrite makes SQLite overwrite what is deleted (PRAGMA secure_delete).
+	overwrite bool
 	// leftOut are the ingredients that it does without.
 	leftOut ingredient
 }
@@ -43,6 +45,7 @@ type outcome struct {
 	results []*Result
 	chain   Chain
 	content string
+	file    string // of the closed database
 	// err is why the engine itself stopped: it noticed that it was not deterministic.
 	err error
 }
@@ -84,7 +87,8 @@ func (r replica) run(t testing.TB, l *log) (o outcome) {
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}
-	o.content = contentHash(t, e.file())
+	o.file = e.file()
+	o.content = contentHash(t, o.file)
 	return o
 }
 
@@ -118,6 +122,11 @@ func (r replica) open(t testing.TB, config Config) *Engine {
 	e.writer.leftOut = r.leftOut
 	if r.cachePages > 0 {
 		if err := e.writer.conn.Exec(fmt.Sprintf("PRAGMA cache_size=%d", r.cachePages)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r.overwrite {
+		if err := e.writer.conn.Exec("PRAGMA secure_delete=1"); err != nil {
 			t.Fatal(err)
 		}
 	}
