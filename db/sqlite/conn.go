@@ -90,6 +90,11 @@ func (c *Conn) open(path string, o Options) error {
 	if err := c.installRandom(rand.Uint64()); err != nil {
 		return err
 	}
+	if o.BoundedText {
+		if err := c.installText(); err != nil {
+			return err
+		}
+	}
 	return c.configure(o)
 }
 

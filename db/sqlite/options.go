@@ -25,6 +25,10 @@ type Options struct {
 	// CachedStatements is the size of the statement cache; 0 means DefaultCachedStatements.
 	CachedStatements int
 
+	// BoundedText replaces SQLite's functions of text whose time is the product of the lengths of their arguments by some
+	// with the same results in linear time: instr, replace, trim, ltrim, rtrim, unhex.
+	BoundedText bool
+
 	// Pace bounds what a connection writes between two syncs; nil does not.
 	Pace *Pace
 
@@ -96,6 +100,7 @@ const (
 	ReaderMapBytes    = 2147418112    // memory map of a reader: SQLite's maximum, 2 GiB less 64 KiB
 	ReaderBusyMillis  = 5000          // a reader waits this long for WAL recovery
 	WALSizeLimitBytes = 64 << 20      // size to which a reset WAL file is cut
+	maxPatternBytes   = 1000          // of LIKE and GLOB, whose time is the product of text and pattern
 	analysisLimit     = 0             // ANALYZE reads whole indexes
 	checkpointCache   = 2 << 20       // page cache of a checkpointer or snapshotter
 	walMode           = "wal"         // what PRAGMA journal_mode answers
@@ -114,6 +119,7 @@ func guards() ([]ConfigValue, []LimitValue) {
 		}, []LimitValue{
 			{LimitAttached, 0},
 			{LimitWorkerThreads, 0},
+			{LimitLikePatternLength, maxPatternBytes},
 		}
 }
 
@@ -125,10 +131,11 @@ func guards() ([]ConfigValue, []LimitValue) {
 func WriterOptions(clock *Clock) Options {
 	configs, limits := guards()
 	return Options{
-		Create:  true,
-		Clock:   clock,
-		Configs: configs,
-		Limits:  limits,
+		Create:      true,
+		Clock:       clock,
+		BoundedText: true,
+		Configs:     configs,
+		Limits:      limits,
 		Pragmas: []Pragma{
 			{Name: "page_size", Value: strconv.Itoa(PageSize)},
 			{Name: "auto_vacuum", Value: autoVacuum},
@@ -152,9 +159,10 @@ func WriterOptions(clock *Clock) Options {
 func ReaderOptions() Options {
 	configs, limits := guards()
 	return Options{
-		ReadOnly: true,
-		Configs:  configs,
-		Limits:   limits,
+		ReadOnly:    true,
+		BoundedText: true,
+		Configs:     configs,
+		Limits:      limits,
 		Pragmas: []Pragma{
 			{Name: "query_only", Value: "1", Want: "1"},
 			{Name: "temp_store", Value: tempStore, Want: "2"},

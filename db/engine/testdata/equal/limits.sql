@@ -71,6 +71,9 @@ with recursive g(s) as (select 'xxxxxxxxxxxxxxxxxxxx' union all select s || s fr
 --- a pattern that is too long
 select 'x' like printf('%.*c', 60000, 'x')
 !!! LIKE or GLOB pattern too complex (sqlite code 1)
+--- functions of text take no longer for texts that are made for it
+select instr(a, b), length(replace(a, b, '')), length(trim(a, b)), unhex(b, a) from (select printf('%.*c', 1000000, 'x') as a, printf('%.*c', 500000, 'x') || 'y' as b)
+>>> 0|1000000|0|null
 --- a row of several
 insert into t values(1); create table wide(a, b, c); insert into wide values(zeroblob(1000000), zeroblob(1000000), zeroblob(1000000))
 !!! too_large: more than 2097152 bytes in one value or row, the limit of the setting sql.max_value_bytes: do it in smaller parts
