@@ -18,7 +18,7 @@ var (
 	ErrSeveral = errors.New("one statement was expected and another follows it")
 	// ErrReaderTimeout ends a read that ran longer than Config.ReaderTimeout (sql.reader_timeout): an old read keeps
 	// the write-ahead log of SQLite from being reused.
-	ErrReaderTimeout = errors.New("the read ran longer than sql.reader_timeout allows")
+	ErrReaderTimeout = errors.New("the read ran longer than sql.reader_timeout allows: select less at a time")
 )
 
 // Refusals of the cluster's own commands. They are results: the same on every replica.

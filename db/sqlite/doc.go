@@ -21,7 +21,8 @@
 //   - memory of the past: [Conn.ResetState] clears last_insert_rowid(), changes() and total_changes();
 //   - place: 'localtime' and 'utc' are UTC in the whole process, whatever TZ says;
 //   - permission: [Conn.SetAuthorizer] sees every action of a statement before it runs;
-//   - effort: [Conn.SetProgress] counts steps, [Conn.TopLevel] says which of them all replicas count alike.
+//   - effort: [Conn.SetProgress] counts steps, [Conn.TopLevel] says which of them all replicas count alike, and
+//     Options.BoundedText keeps single steps on long texts from taking hours.
 //
 // [SelfTest] proves these on the linked SQLite; the parts behind them are not all promised by its documentation.
 // [Fingerprint] is a hash of what could still differ: two nodes with different fingerprints do not belong together.
