@@ -93,6 +93,9 @@ func (c *checkpointer) beforeBatch(w *writer) {
 		return
 	}
 	_, _, err := w.conn.WALCheckpointPassive()
+	if refused := w.conn.TakeRefusal(); err == nil {
+		err = refused // either way: the rows are in the log
+	}
 	c.report(err)
 }
 

@@ -156,7 +156,7 @@ func (e *Engine) create() error {
 //
 // An error means that this node cannot go on now: its disk or memory failed, or the program is too old for an entry.
 // Nothing was recorded then of the entries after those whose results are returned. The next call opens the database
-// again and may succeed.
+// again and may succeed. Applied may be behind the results until then.
 func (e *Engine) Apply(entries []raft.Entry) ([]raft.Result, error) {
 	e.applying.Lock()
 	defer e.applying.Unlock()
@@ -173,9 +173,13 @@ func (e *Engine) Apply(entries []raft.Entry) ([]raft.Result, error) {
 			e.abandon()
 			return results, err
 		}
+		results = append(results, b.results...) // committed, whatever happens from here on
+		if err := b.settle(); err != nil {
+			e.abandon()
+			return results, err
+		}
 		e.publish(&b.writer.state, b.chain)
 		e.beginVerification(b.writer)
-		results = append(results, b.results...)
 		e.checkpointer.afterBatch(e.writer)
 	}
 	return results, stop

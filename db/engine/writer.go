@@ -20,6 +20,9 @@ type writer struct {
 	state state
 	// changed says that the open transaction wrote the internal tables beyond _rsqld_meta.
 	changed bool
+	// committing is set while the writer's own COMMIT runs. No other commit is allowed: an error of the disk that SQLite
+	// told nobody may have ended the transaction of the batch, and each statement after it would commit by itself.
+	committing bool
 	// frames is how long the write-ahead log was at the newest commit.
 	frames int
 	// verify is the verification that the newest entry of the open batch asks for, if it is one: the batch ends with it.
@@ -66,11 +69,15 @@ func (w *writer) prepare(isNew bool) error {
 		}
 	})
 	w.conn.SetCommitHook(func(frames int) { w.frames = frames })
+	w.conn.SetCommitGuard(func() bool { return w.committing })
 	w.users = newPreparer(w.conn, roleWriter, func() settings { return w.state.limits })
 	if err := w.forgetSchema(); err != nil {
 		return err
 	}
-	return w.own.prepare(w.conn)
+	if err := w.own.prepare(w.conn); err != nil {
+		return err
+	}
+	return w.conn.TakeRefusal()
 }
 
 // load reads the state and makes the connection follow the settings in it. It must be called outside a transaction,
@@ -107,19 +114,34 @@ func (w *writer) forgetSchema() error {
 // begin opens the transaction of a batch.
 func (w *writer) begin() error { return once(w.own.begin) }
 
-// commit ends the transaction of a batch: how far it came is written in it. An error leaves open whether the batch is
-// durable; the writer must be opened again to know.
+// commit ends the transaction of a batch: how far it came is written in it. If the disk refused anything that the batch
+// asked of it, the batch fails, whether SQLite said so or not. After an error the writer must be opened again to know
+// whether it was committed.
 func (w *writer) commit() error {
 	if err := w.own.meta.store(&w.state); err != nil {
 		return fmt.Errorf("writing how far the batch came: %w", err)
 	}
+	if err := w.conn.TakeRefusal(); err != nil {
+		return fmt.Errorf("committing what was done without: %w", err)
+	}
+	w.committing = true
+	defer func() { w.committing = false }()
 	if err := once(w.own.commit); err != nil {
 		return fmt.Errorf("committing the batch: %w", err)
 	}
-	if w.changed {
-		return w.load()
-	}
 	return nil
+}
+
+// settle makes the writer follow what the batch that was committed says about the cluster. After an error the batch is
+// committed all the same.
+func (w *writer) settle() error {
+	if !w.changed {
+		return nil
+	}
+	if err := w.load(); err != nil {
+		return fmt.Errorf("reading what a committed batch has changed: %w", err)
+	}
+	return w.conn.TakeRefusal()
 }
 
 // undone puts the state back to what was committed, after the transaction was rolled back.

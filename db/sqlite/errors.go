@@ -62,9 +62,10 @@ const (
 
 // Extended result codes that a caller of this package decides by.
 const (
-	CodeErrorMissingCollation = CodeError | 1<<8   // 257: no such collation sequence
-	CodeCorruptVTable         = CodeCorrupt | 1<<8 // 267: a virtual table disagrees with its content
-	CodeAbortRollback         = CodeAbort | 2<<8   // 516: the transaction was rolled back under a running statement
+	CodeErrorMissingCollation = CodeError | 1<<8      // 257: no such collation sequence
+	CodeCorruptVTable         = CodeCorrupt | 1<<8    // 267: a virtual table disagrees with its content
+	CodeAbortRollback         = CodeAbort | 2<<8      // 516: the transaction was rolled back under a running statement
+	CodeConstraintCommitHook  = CodeConstraint | 2<<8 // 531: a commit that SetCommitGuard's function does not allow
 )
 
 // ErrorClass says whose fault a failure is.
@@ -90,7 +91,7 @@ func (c ErrorClass) String() string {
 }
 
 // deterministicCodes are the extended codes that the statement and the rows alone decide. Constraints (19) are added
-// in Class with all their extensions.
+// in Class with all their extensions but one.
 var deterministicCodes = map[int]bool{
 	CodeError:                 true,
 	CodeErrorMissingCollation: true, // COLLATE with an unknown name
@@ -106,9 +107,10 @@ var deterministicCodes = map[int]bool{
 //
 // CodeFull is Environment although AUTOINCREMENT at its largest key gives it too: a caller that gets it looks whether
 // a row of sqlite_sequence holds the largest integer. CodeLocked is Environment: no cursor stays open on a writer, so
-// no statement of a client can bring it about.
+// no statement of a client can bring it about. CodeConstraintCommitHook is Environment: a transaction ended that should
+// not have.
 func Class(extended int) ErrorClass {
-	if extended&0xff == CodeConstraint || deterministicCodes[extended] {
+	if extended&0xff == CodeConstraint && extended != CodeConstraintCommitHook || deterministicCodes[extended] {
 		return Deterministic
 	}
 	return Environment

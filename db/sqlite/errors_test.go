@@ -14,7 +14,7 @@ func TestClass(t *testing.T) {
 		CodeCorrupt: Environment, 523: Environment, 779: Environment, CodeNotFound: Environment, CodeFull: Environment,
 		CodeCantOpen: Environment, CodeProtocol: Environment, CodeSchema: Environment, CodeMisuse: Environment,
 		CodeNoLFS: Environment, CodeFormat: Environment, CodeNotADB: Environment, CodeAbortRollback: Environment,
-		513: Environment, 769: Environment, 262: Environment, 518: Environment, 99: Environment, -1: Environment,
+		513: Environment, 531: Environment, 769: Environment, 262: Environment, 518: Environment, 99: Environment, -1: Environment,
 	} {
 		if got := Class(code); got != want {
 			t.Errorf("code %d: got %s, want %s", code, got, want)

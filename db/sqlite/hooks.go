@@ -17,10 +17,12 @@ type hooks struct {
 	update   func(Update)
 	progress func() bool
 	commit   func(frames int)
+	allow    func() bool
 
 	updateCallback   func(tls *libc.TLS, arg uintptr, op int32, db, table uintptr, rowid int64)
 	progressCallback func(tls *libc.TLS, arg uintptr) int32
 	commitCallback   func(tls *libc.TLS, arg, db, name uintptr, frames int32) int32
+	allowCallback    func(tls *libc.TLS, arg uintptr) int32
 }
 
 // installHooks makes the callbacks. The progress callback is always there: it is what delivers an interrupt that
@@ -38,6 +40,12 @@ func (c *Conn) installHooks() {
 	c.hooks.commitCallback = func(_ *libc.TLS, _, _, _ uintptr, frames int32) int32 {
 		c.hooks.commit(int(frames))
 		return lib.SQLITE_OK
+	}
+	c.hooks.allowCallback = func(*libc.TLS, uintptr) int32 {
+		if c.hooks.allow() {
+			return 0
+		}
+		return 1
 	}
 	c.setProgress(defaultProgressSteps)
 }
@@ -86,6 +94,21 @@ func (c *Conn) SetCommitHook(hook func(frames int)) {
 		return
 	}
 	lib.Xsqlite3_wal_hook(c.tls, c.db, pointer(c.hooks.commitCallback), 0)
+}
+
+// SetCommitGuard sets the function that is asked before each commit of a transaction that wrote; nil removes it. When it
+// returns false the transaction is rolled back instead, and the statement fails with CodeConstraintCommitHook
+// (https://sqlite.org/c3ref/commit_hook.html). It must not use the connection and must not panic.
+func (c *Conn) SetCommitGuard(allow func() bool) {
+	if c.db == 0 {
+		return
+	}
+	c.hooks.allow = allow
+	if allow == nil {
+		lib.Xsqlite3_commit_hook(c.tls, c.db, 0, 0)
+		return
+	}
+	lib.Xsqlite3_commit_hook(c.tls, c.db, pointer(c.hooks.allowCallback), 0)
 }
 
 // SetProgress sets the function that is called after about every n steps of a statement's program; when it returns

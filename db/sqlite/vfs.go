@@ -23,6 +23,8 @@ type vfs struct {
 	clock   *Clock
 	fault   FaultFunc
 	pace    *Pace
+	// refused is the first error of the operating system that TakeRefusal has not returned. It is the connection's goroutine's.
+	refused *Error
 	keep    []any // closures whose addresses are in the C structure; they live as long as it is registered
 }
 
@@ -103,14 +105,19 @@ func (v *vfs) fill() {
 	v.keep = append(v.keep, millis, days)
 }
 
-// open forwards to the base VFS, by the base's own pointer. The log of a writer is held frame by frame, see walFile, and
-// the database file of a checkpointer is written at a pace, see pacedFile.
+// open forwards to the base VFS, by the base's own pointer. The files of a writer are watched, see watchedFile, its log is
+// held frame by frame, see walFile, and the database file of a checkpointer is written at a pace, see pacedFile.
 func (v *vfs) open(tls *libc.TLS, _, name, file uintptr, flags int32, outFlags uintptr) int32 {
 	open := v.openBase
 	if v.fault != nil {
 		open = v.openFaulty
 	}
 	rc := open(tls, name, file, flags, outFlags)
+	if rc == lib.SQLITE_OK && v.clock != nil && !v.watchFile(tls, name, file) {
+		function[closeMethod](at[lib.Tsqlite3_io_methods](at[lib.Tsqlite3_file](file).FpMethods).FxClose)(tls, file)
+		at[lib.Tsqlite3_file](file).FpMethods = 0 // SQLite closes no file whose opening failed
+		return lib.SQLITE_NOMEM
+	}
 	switch {
 	case rc != lib.SQLITE_OK:
 	case v.clock != nil && flags&lib.SQLITE_OPEN_WAL != 0:
