@@ -57,7 +57,7 @@ func (f *facts) judgePragma(s settings, a sqlite.Action) *PolicyError {
 	}
 	switch on, isSwitch := pragmaSwitch(a.Arg2); {
 	case name == "foreign_keys" && a.HasArg2 && (!isSwitch || on != s.foreignKeys):
-		return &PolicyError{"pragma foreign_keys=" + a.Arg2, fmt.Sprintf("foreign keys are %s for the whole cluster (setting %s, fixed when the cluster was founded)", switchWord(s.foreignKeys), SettingForeignKeys)}
+		return &PolicyError{"pragma foreign_keys=" + a.Arg2, fmt.Sprintf("foreign keys are %s for the whole cluster (setting %s, which `rsqld set` changes)", switchWord(s.foreignKeys), SettingForeignKeys)}
 	case name == "defer_foreign_keys" && a.HasArg2:
 		if !isSwitch || !on {
 			return &PolicyError{"pragma defer_foreign_keys=" + a.Arg2, "it would let violated foreign keys be committed; it ends by itself with the request"}

@@ -72,10 +72,10 @@ drop table p
 pragma foreign_keys=on; pragma foreign_keys = 1; pragma foreign_keys(yes)
 --- and the one that does not
 pragma foreign_keys=off
-!!! pragma foreign_keys=off is not supported: foreign keys are on for the whole cluster (setting sql.foreign_keys, fixed when the cluster was founded)
+!!! pragma foreign_keys=off is not supported: foreign keys are on for the whole cluster (setting sql.foreign_keys, which `rsqld set` changes)
 --- and one that means nothing
 pragma foreign_keys=2
-!!! pragma foreign_keys=2 is not supported: foreign keys are on for the whole cluster (setting sql.foreign_keys, fixed when the cluster was founded)
+!!! pragma foreign_keys=2 is not supported: foreign keys are on for the whole cluster (setting sql.foreign_keys, which `rsqld set` changes)
 --- what it says
 pragma foreign_keys
 >>> 1

@@ -8,7 +8,7 @@ pragma foreign_keys=off; pragma foreign_keys
 >>> 0
 --- and the one that does not
 pragma foreign_keys=on
-!!! pragma foreign_keys=on is not supported: foreign keys are off for the whole cluster (setting sql.foreign_keys, fixed when the cluster was founded)
+!!! pragma foreign_keys=on is not supported: foreign keys are off for the whole cluster (setting sql.foreign_keys, which `rsqld set` changes)
 --- the check still tells
 pragma foreign_key_check
 >>> c|1|p|0 c|2|p|0
