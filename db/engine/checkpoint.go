@@ -20,6 +20,16 @@ const (
 	longestPause = 100 * time.Millisecond
 )
 
+// The log is begun anew only when no read uses it, and where one long read follows the other it never is. From longLog on
+// the moment at which no read runs is made to last as long as it takes; from tooLongLog on reads that come are held up until
+// there is such a moment.
+const (
+	longLog    = 64 << 20
+	tooLongLog = 1 << 30
+	// tailPatience bounds the wait for the next batch, which moves the tail.
+	tailPatience = 100 * time.Millisecond
+)
+
 // frameBytes is the size of one page in the write-ahead log (sqlite.org/fileformat2.html#walformat).
 const frameBytes = sqlite.PageSize + 24
 
@@ -44,8 +54,11 @@ type checkpointer struct {
 
 	// running is set from the moment the goroutine is woken until it has finished.
 	running atomic.Bool
-	// tail says that the writer should move what is left.
-	tail atomic.Bool
+	// tail says that the writer should move what is left; tailed gets a token when it has.
+	tail   atomic.Bool
+	tailed chan struct{}
+	// length is how long the log was when the goroutine was woken, in bytes.
+	length atomic.Int64
 	// holding is the number of the oldest read at the last attempt, which may have held it back; zero: none does.
 	holding atomic.Uint64
 	// moved says that this read has ended.
@@ -57,7 +70,7 @@ type checkpointer struct {
 }
 
 func startCheckpointer(e *Engine) *checkpointer {
-	c := &checkpointer{engine: e, wake: make(chan struct{}, 1), leave: make(chan chan error), stop: make(chan struct{}), next: checkpointBytes / frameBytes}
+	c := &checkpointer{engine: e, wake: make(chan struct{}, 1), leave: make(chan chan error), tailed: make(chan struct{}, 1), stop: make(chan struct{}), next: checkpointBytes / frameBytes}
 	c.done.Go(c.loop)
 	return c
 }
@@ -84,6 +97,7 @@ func (c *checkpointer) afterBatch(w *writer) {
 	c.holding.Store(c.engine.readers.oldest())
 	c.moved.Store(false)
 	c.running.Store(true)
+	c.length.Store(int64(frames) * frameBytes)
 	c.wake <- struct{}{}
 }
 
@@ -97,6 +111,10 @@ func (c *checkpointer) beforeBatch(w *writer) {
 		err = refused // either way: the rows are in the log
 	}
 	c.report(err)
+	select {
+	case c.tailed <- struct{}{}:
+	default:
+	}
 }
 
 // readEnded notes that a read has ended.
@@ -110,9 +128,7 @@ func (c *checkpointer) loop() {
 	for {
 		select {
 		case <-c.wake:
-			err := c.beside()
-			c.report(err)
-			c.tail.Store(err == nil)
+			c.move()
 			c.running.Store(false)
 		case outcome := <-c.leave:
 			outcome <- c.disconnect()
@@ -142,6 +158,40 @@ func (c *checkpointer) disconnect() error {
 	conn := c.conn
 	c.conn = nil
 	return conn.Close()
+}
+
+// move moves the log. If it is long, it sees to it that it can be begun anew.
+func (c *checkpointer) move() {
+	err := c.beside()
+	if length := c.length.Load(); err == nil && length >= longLog {
+		quiet, resume := c.engine.readers.hold(length >= tooLongLog)
+		defer resume()
+		if c.await(quiet, c.engine.config.ReaderTimeout) {
+			err = c.beside() // what has come since
+			defer c.await(c.tailed, tailPatience)
+		}
+	}
+	c.report(err)
+	select {
+	case <-c.tailed: // of an earlier attempt
+	default:
+	}
+	c.tail.Store(err == nil)
+}
+
+// await waits for a channel for a while, unless the file is to be left.
+func (c *checkpointer) await(done <-chan struct{}, patience time.Duration) bool {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case outcome := <-c.leave:
+		outcome <- c.disconnect()
+	case <-timer.C:
+	case <-c.stop:
+	}
+	return false
 }
 
 // beside runs the first step, beside the writer.

@@ -117,3 +117,51 @@ func TestCloseLeavesOneFile(t *testing.T) {
 		t.Errorf("the directory holds %s", got)
 	}
 }
+
+// Where one read follows the other without a pause, each longer than the log takes to grow, the log is begun anew all the same.
+func TestLogIsBegunAnewBetweenReads(t *testing.T) {
+	e := openEngine(t, Config{})
+	l := newLog(t)
+	l.bootstrap(nil)
+	l.must(e, "create table t(a); insert into t values(0)")
+	stop, ended := make(chan struct{}), make(chan error, 1)
+	next := make(chan struct{}, 1)
+	go func() {
+		for {
+			_, err := e.Query(t.Context(), "select a from t limit 1", nil, &rows{onRow: func() error {
+				select {
+				case <-next: // the read lasts until then
+				case <-stop:
+				}
+				return nil
+			}})
+			select {
+			case <-stop:
+				ended <- err
+				return
+			default:
+			}
+			if err != nil {
+				ended <- err
+				return
+			}
+		}
+	}()
+	longest := 0
+	for range 16 {
+		fill(l, e, 18)
+		frames, _ := noop(t, e)
+		longest = max(longest, frames)
+		next <- struct{}{}
+		for range 200 { // while the next read begins
+			l.must(e, "update t set a = 1 where 0")
+		}
+	}
+	close(stop)
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if mebibytes := longest * frameBytes >> 20; mebibytes > 160 { // of 288 that are written
+		t.Errorf("the log had up to %d MiB", mebibytes)
+	}
+}

@@ -34,6 +34,9 @@ type readers struct {
 	closed bool
 	// ended is done when a connection is given back after close.
 	ended sync.WaitGroup
+	// held, if not nil, is closed when reads may begin again. quiet, if not nil, is closed, and held is set, at the moment
+	// when no read runs.
+	held, quiet chan struct{}
 }
 
 // reader is one connection for reads.
@@ -81,20 +84,63 @@ func (r *readers) acquire(ctx context.Context) (*reader, error) {
 	case <-ctx.Done():
 		return nil, fmt.Errorf("waiting for one of %d readers (sql.max_readers): %w", cap(r.slots), context.Cause(ctx))
 	}
-	found, err := r.take()
-	if err != nil {
-		<-r.slots
-		return nil, err
+	for {
+		found, held, err := r.take()
+		if held == nil {
+			if err != nil {
+				<-r.slots
+			}
+			return found, err
+		}
+		select {
+		case <-held:
+		case <-ctx.Done():
+			<-r.slots
+			return nil, fmt.Errorf("waiting for the write-ahead log to be begun anew: %w", context.Cause(ctx))
+		}
 	}
-	return found, nil
 }
 
-// take returns an idle reader or a new one. The caller has a slot.
-func (r *readers) take() (*reader, error) {
+// hold waits for a moment at which no read runs, and makes it last until resume is called: the channel is closed then, and
+// reads that come wait. With now they wait from now on.
+func (r *readers) hold(now bool) (quiet <-chan struct{}, resume func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.quiet = make(chan struct{})
+	if now {
+		r.held = make(chan struct{})
+	}
+	r.quieten()
+	return r.quiet, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.held != nil {
+			close(r.held)
+		}
+		r.held, r.quiet = nil, nil
+	}
+}
+
+// quieten makes the moment last if this is it. It needs r.mu.
+func (r *readers) quieten() {
+	if len(r.busy) > 0 || r.quiet == nil || isDone(r.quiet) {
+		return
+	}
+	close(r.quiet)
+	if r.held == nil {
+		r.held = make(chan struct{})
+	}
+}
+
+// take returns an idle reader or a new one, or what to wait for before. The caller has a slot.
+func (r *readers) take() (_ *reader, held <-chan struct{}, _ error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
-		return nil, ErrClosed
+		return nil, nil, ErrClosed
+	}
+	if r.held != nil {
+		return nil, r.held, nil
 	}
 	var found *reader
 	if last := len(r.idle) - 1; last >= 0 {
@@ -102,7 +148,7 @@ func (r *readers) take() (*reader, error) {
 	} else {
 		conn, err := openReader(r.engine)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		found = &reader{users: newPreparer(conn, roleReader, func() settings { return r.engine.committed.Load().limits }), age: r.age}
 		conn.SetProgress(stepsPerTick, found.progress)
@@ -111,7 +157,7 @@ func (r *readers) take() (*reader, error) {
 	found.began = r.began
 	r.busy[found] = true
 	r.ended.Add(1)
-	return found, nil
+	return found, nil, nil
 }
 
 // release gives a reader back. No interrupt of it may be on its way any more.
@@ -124,6 +170,7 @@ func (r *readers) release(used *reader) error {
 	if keep {
 		r.idle = append(r.idle, used)
 	}
+	r.quieten()
 	r.mu.Unlock()
 	var err error
 	if !keep {
@@ -133,6 +180,15 @@ func (r *readers) release(used *reader) error {
 	<-r.slots
 	r.engine.checkpointer.readEnded(began)
 	return err
+}
+
+func isDone(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 // oldest returns the number of the oldest read that runs, zero if none does.
