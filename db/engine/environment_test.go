@@ -109,7 +109,7 @@ func (o *outage) apply(t *testing.T, l *log, e *Engine, batch int, cachePages in
 // then on, nothing is recorded of the entries that failed, and when the disk works again the same entries have the results,
 // the chain and the rows of a replica whose disk never failed.
 func TestOutageAtEveryOperation(t *testing.T) {
-	l := hostileLog(t, 130)
+	l := hostileLog(t, 100)
 	want := replicas[0].run(t, l)
 	if want.err != nil {
 		t.Fatal(want.err)
@@ -202,4 +202,32 @@ func TestCheckpointOutage(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestOpenWritesNothing proves: a database can be opened, and read, on a disk that takes no write at all; only entries need
+// it.
+func TestOpenWritesNothing(t *testing.T) {
+	e, l := openEngine(t, Config{}), newLog(t)
+	l.must(e, "create table t(id integer primary key, a)")
+	if err := churn(l, e, 6); err != nil { // more than SQLite moves into the database by itself
+		t.Fatal(err)
+	}
+	o := &outage{op: sqlite.FaultWrite, code: codeFull, lasting: true}
+	o.arm(1)
+	config := copyFiles(t, e)
+	config.Fault = o.fault
+	copied := openEngine(t, config)
+	if got, want := rowsOf(t, copied, "select count(*), max(id) from t"), rowsOf(t, e, "select count(*), max(id) from t"); got != want {
+		t.Errorf("it reads %s, want %s", got, want)
+	}
+	if struck := o.disarm(); struck {
+		t.Errorf("%d writes were tried", o.struck.Load())
+	}
+	o.arm(1)
+	l.script("insert into t(a) values('next')")
+	if _, err := copied.Apply(l.entries[copied.Applied():]); !Full(err) {
+		t.Errorf("an entry on the full disk: %v", err)
+	}
+	o.disarm()
+	l.apply(copied)
 }

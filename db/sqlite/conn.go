@@ -159,6 +159,9 @@ func (c *Conn) configure(o Options) error {
 		c.Limit(v.Limit, v.Value)
 	}
 	for _, p := range o.Pragmas {
+		if p.Creation && !o.Create {
+			continue
+		}
 		if err := c.pragma(p); err != nil {
 			return fmt.Errorf("%s: %w", p, err)
 		}

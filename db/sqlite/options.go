@@ -39,6 +39,8 @@ type Options struct {
 // Pragma is run when the connection is opened, as PRAGMA Name=Value.
 type Pragma struct {
 	Name, Value string
+	// Creation: it is run only with Options.Create. PRAGMA auto_vacuum writes to the database even if it changes nothing.
+	Creation bool
 	// Want, unless empty, is what PRAGMA Name must answer afterwards: a pragma that SQLite cannot honour is silent.
 	Want string
 }
@@ -137,8 +139,8 @@ func WriterOptions(clock *Clock) Options {
 		Configs:     configs,
 		Limits:      limits,
 		Pragmas: []Pragma{
-			{Name: "page_size", Value: strconv.Itoa(PageSize)},
-			{Name: "auto_vacuum", Value: autoVacuum},
+			{Name: "page_size", Value: strconv.Itoa(PageSize), Creation: true},
+			{Name: "auto_vacuum", Value: autoVacuum, Creation: true},
 			{Name: "journal_mode", Value: walMode, Want: walMode},
 			{Name: "synchronous", Value: writerSync, Want: "1"},
 			{Name: "temp_store", Value: tempStore, Want: "2"},

@@ -9,7 +9,8 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// A watchedFile is a file of a writer, open: it notes what the operating system refuses.
+// A watchedFile is a file of a writer, open: it notes what the operating system refuses, and calls every want of space
+// CodeFull.
 //
 // SQLite does not tell all of it. When it cannot read the statistics of ANALYZE it plans without them; an error within a
 // virtual table may become another one, or none; and an error may have rolled the transaction back meanwhile. A replica
@@ -51,7 +52,11 @@ func (v *vfs) watchFile(tls *libc.TLS, name, file uintptr) bool {
 // note keeps the first refusal. A read behind the end of a file is none.
 func (w *watchedFile) note(op FaultOp, rc int32) int32 {
 	if rc != lib.SQLITE_OK && rc != lib.SQLITE_IOERR_SHORT_READ && w.vfs.refused == nil {
-		w.vfs.refused = newError(int(rc), -1, "the operating system refused a %s of %s", op, w.name)
+		reason := "the operating system refused it"
+		if rc == lib.SQLITE_FULL {
+			reason = "the disk is full"
+		}
+		w.vfs.refused = newError(int(rc), -1, "a %s of %s failed: %s", op, w.name, reason)
 	}
 	return rc
 }
@@ -61,7 +66,11 @@ func (w *watchedFile) read(tls *libc.TLS, file, buffer uintptr, n int32, offset 
 }
 
 func (w *watchedFile) write(tls *libc.TLS, file, buffer uintptr, n int32, offset int64) int32 {
-	return w.note(FaultWrite, function[transferMethod](w.base.FxWrite)(tls, file, buffer, n, offset))
+	rc := function[transferMethod](w.base.FxWrite)(tls, file, buffer, n, offset)
+	if rc == lib.SQLITE_IOERR_WRITE && outOfSpace(file) {
+		rc = lib.SQLITE_FULL
+	}
+	return w.note(FaultWrite, rc)
 }
 
 func (w *watchedFile) truncate(tls *libc.TLS, file uintptr, size int64) int32 {

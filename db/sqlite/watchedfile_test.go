@@ -46,7 +46,7 @@ func TestRefusalThatSQLiteKeepsToItself(t *testing.T) {
 			break
 		}
 		var noted *Error
-		if !errors.As(refused, &noted) || noted.Extended != codeIOErrRead || !strings.Contains(noted.Message, "a read of main.sqlite") {
+		if !errors.As(refused, &noted) || noted.Extended != codeIOErrRead || !strings.Contains(noted.Message, "a read of main.sqlite failed") {
 			t.Errorf("read %d was refused, SQLite says %v, the note is %v", fails, err, refused)
 		}
 		if err == nil {
