@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -91,33 +92,43 @@ func TestNoDifferences(t *testing.T) {
 	}
 }
 
-// TestEndlessWrite proves: a write that would never end is ended at its limit, on every node alike, whatever else happens to a
-// node meanwhile: killed in the middle it comes to the same end, and the next write is executed.
+// TestEndlessWrite proves: a write that would never end, sent through a follower, is ended at its limit on every node alike,
+// whether it gives rows or not. A node that is killed in the middle comes to the same end, and the next write is executed.
 func TestEndlessWrite(t *testing.T) {
-	nodes := trio(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
-	defer cancel()
-	nodes[0].exec("create table t(a)")
-	leader := leaderOf(t, nodes...)
-	followers := except(nodes, leader)
-	ended := make(chan error, 1)
-	began := time.Now()
-	go func() {
-		ended <- send(ctx, followers[0], driver.Request{SQL: "insert into t with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n"})
-	}()
-	// The other follower dies while it applies, or before: the entry is in its log, or comes to it.
-	<-time.After(300 * time.Millisecond) // any moment in the run of the statement
-	followers[1].kill()
-	var refused *driver.Error
-	err := <-ended
-	took := time.Since(began)
-	t.Logf("it ended after %v", took)
-	if !errors.As(err, &refused) || refused.Class != driver.ClassTooLarge || took > 10*time.Second {
-		t.Errorf("it ends with %v after %v", err, took)
+	for _, test := range []struct{ name, column, limit string }{
+		{"without rows", "count(*)", "sql.max_steps"},
+		{"of rows", "i", "sql.max_rows"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			nodes := trioWith(t, "--set", "sql.max_rows=2000000") // the other limit has its default
+			ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
+			defer cancel()
+			nodes[0].exec("create table t(a)")
+			followers := except(nodes, leaderOf(t, nodes...))
+			ended := make(chan error, 1)
+			began := time.Now()
+			go func() {
+				ended <- send(ctx, followers[0], driver.Request{SQL: "insert into t with recursive n(i) as (select 1 union all select i + 1 from n) select " + test.column + " from n"})
+			}()
+			// The other follower dies while it applies, or before: the entry is in its log, or comes to it.
+			<-time.After(300 * time.Millisecond) // any moment in the run of the statement
+			followers[1].kill()
+			var refused *driver.Error
+			err := <-ended
+			took := time.Since(began)
+			t.Logf("it ended after %v", took)
+			if !errors.As(err, &refused) || refused.Class != driver.ClassTooLarge || !strings.Contains(refused.Message, test.limit) || took > 10*time.Second {
+				t.Errorf("it ends with %v after %v", err, took)
+			}
+			followers[1].start()
+			if err := send(ctx, followers[0], driver.Request{SQL: "insert into t values('next')"}); err != nil {
+				t.Error(err)
+			}
+			equalContent(ctx, t, nodes)
+			for _, p := range nodes { // whoever has another result chain than the rest finds out and is not healthy
+				p.await()
+				p.eventuallyValue("next", "select group_concat(a) from t")
+			}
+		})
 	}
-	followers[1].start()
-	if err := send(ctx, followers[0], driver.Request{SQL: "insert into t values('next')"}); err != nil {
-		t.Error(err)
-	}
-	equalContent(ctx, t, nodes)
 }

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -32,6 +33,72 @@ func (p *process) limitFiles(bytes uint64) {
 	}
 }
 
+// applied asks a node how far it has come.
+func (p *process) applied(ctx context.Context) (index int64) {
+	p.t.Helper()
+	err := withConn(ctx, p.config(), func(conn *driver.Conn) error {
+		rows, err := control(ctx, conn, "status")
+		for _, row := range rows {
+			if row[0] == "applied" {
+				index, err = strconv.ParseInt(row[1].(string), 10, 64)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return index
+}
+
+// ready is what an operator's probe asks.
+func (p *process) ready() (said string, ready bool) {
+	p.t.Helper()
+	out, code := rsqld(p.t, "", "health", "--ready", "--addr", p.address, "--cred", adminOf(p))
+	return out, code == 0
+}
+
+// starve writes through another node what a node without space has no room for, gives the space back, and proves what must
+// hold meanwhile and afterwards.
+func starve(ctx context.Context, t *testing.T, nodes []*process, starved *process, giveBack func()) {
+	t.Helper()
+	through := except(nodes, starved)[0]
+	write := func(sql string) {
+		t.Helper()
+		if err := send(ctx, through, driver.Request{SQL: sql}); err != nil {
+			t.Fatalf("a write while one node has no space: %v", err)
+		}
+	}
+	for range 40 { // more than the limit leaves for SQLite's log and its database together
+		write("insert into t(b) values(randomblob(1000000))")
+	}
+	full := time.Now()
+	var said string
+	starved.eventually("to leave readiness", func(context.Context) error {
+		text, ready := starved.ready()
+		if said = text; ready {
+			return errors.New("it is ready")
+		}
+		return nil
+	})
+	if took := time.Since(full); took > time.Second {
+		t.Errorf("it left readiness after %v", took)
+	}
+	if !strings.Contains(said, "not ready") || !strings.Contains(said, "full") {
+		t.Errorf("its probe says %q", said)
+	}
+	stopped := starved.applied(ctx)
+	for range 10 {
+		write("insert into t(b) values('meanwhile')")
+	}
+	if now := starved.applied(ctx); now != stopped {
+		t.Errorf("it went from %d to %d without space", stopped, now)
+	}
+	giveBack()
+	starved.await()
+	equalContent(ctx, t, nodes)
+}
+
 // TestFollowerWithoutSpace proves: a follower whose files may not grow any more (EFBIG, which counts as a full disk) stops
 // applying before the write that does not fit, says that it is not ready, and holds what the others do once it has space
 // again. Writes go on meanwhile.
@@ -40,32 +107,9 @@ func TestFollowerWithoutSpace(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
 	defer cancel()
 	nodes[0].exec("create table t(id integer primary key, b)")
-	leader := leaderOf(t, nodes...)
-	starved := except(nodes, leader)[0]
+	starved := except(nodes, leaderOf(t, nodes...))[0]
 	starved.limitFiles(wal.DefaultSegmentSize) // what the files of the log have, and SQLite's grow to
-	for range 24 {
-		if err := send(ctx, leader, driver.Request{SQL: "insert into t(b) values(randomblob(1000000))"}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	full := time.Now()
-	starved.eventually("to leave readiness", func(ctx context.Context) error {
-		return withConn(ctx, starved.config(), func(conn *driver.Conn) error {
-			if _, err := control(ctx, conn, "health"); err == nil {
-				return errors.New("it is ready")
-			}
-			return nil
-		})
-	})
-	if took := time.Since(full); took > time.Second {
-		t.Errorf("it left readiness after %v", took)
-	}
-	if err := send(ctx, leader, driver.Request{SQL: "insert into t(b) values('meanwhile')"}); err != nil {
-		t.Fatal(err)
-	}
-	starved.limitFiles(math.MaxInt64)
-	starved.await()
-	equalContent(ctx, t, nodes)
+	starve(ctx, t, nodes, starved, func() { starved.limitFiles(math.MaxInt64) })
 }
 
 // onSmallDisk makes the process run with its data on a file system of its own, of that size, which goes with it. It reports
@@ -111,26 +155,9 @@ func TestFollowerOnFullDisk(t *testing.T) {
 	if !errors.Is(err, syscall.ENOSPC) {
 		t.Fatal(err)
 	}
-	for range 24 {
-		if err := send(ctx, n2, driver.Request{SQL: "insert into t(b) values(randomblob(1000000))"}); err != nil {
+	starve(ctx, t, nodes, small, func() {
+		if err := os.Remove(filler); err != nil {
 			t.Fatal(err)
 		}
-	}
-	began := time.Now()
-	small.eventually("to leave readiness", func(ctx context.Context) error {
-		return withConn(ctx, small.config(), func(conn *driver.Conn) error {
-			if _, err := control(ctx, conn, "health"); err == nil {
-				return errors.New("it is ready")
-			}
-			return nil
-		})
 	})
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("it left readiness after %v", took)
-	}
-	if err := os.Remove(filler); err != nil {
-		t.Fatal(err)
-	}
-	small.await()
-	equalContent(ctx, t, nodes)
 }
