@@ -83,7 +83,7 @@ func TestNoDifferences(t *testing.T) {
 					t.Errorf("%s: %v", request.SQL, err)
 				case test.refused && (!errors.As(err, &refused) || refused.Class != driver.ClassSQL && refused.Class != driver.ClassDenied && refused.Class != driver.ClassTooLarge):
 					t.Errorf("%s: %v", request.SQL, err)
-				case time.Since(began) > 10*time.Second:
+				case time.Since(began) > endlessPatience:
 					t.Errorf("%s took %v", request.SQL, time.Since(began))
 				}
 			}
@@ -91,6 +91,10 @@ func TestNoDifferences(t *testing.T) {
 		})
 	}
 }
+
+// endlessPatience bounds a write that would not end. On an idle machine with two processors three nodes take 4 s; other
+// work on it makes that longer, because what is bounded are steps and not seconds.
+const endlessPatience = 25 * time.Second
 
 // TestEndlessWrite proves: a write that would never end, sent through a follower, is ended at its limit on every node alike,
 // whether it gives rows or not. A node that is killed in the middle comes to the same end, and the next write is executed.
@@ -117,7 +121,7 @@ func TestEndlessWrite(t *testing.T) {
 			err := <-ended
 			took := time.Since(began)
 			t.Logf("it ended after %v", took)
-			if !errors.As(err, &refused) || refused.Class != driver.ClassTooLarge || !strings.Contains(refused.Message, test.limit) || took > 10*time.Second {
+			if !errors.As(err, &refused) || refused.Class != driver.ClassTooLarge || !strings.Contains(refused.Message, test.limit) || took > endlessPatience {
 				t.Errorf("it ends with %v after %v", err, took)
 			}
 			followers[1].start()
