@@ -242,12 +242,12 @@ func (e *Engine) Close() error {
 		return nil
 	}
 	e.cancel()
-	e.verifications.working.Wait()
 	e.copying.Lock() // the last Snapshot has ended
 	defer e.copying.Unlock()
 	errs := []error{e.checkpointer.close(), e.readers.close(), e.classifier.close()}
-	e.applying.Lock()
+	e.applying.Lock() // nothing begins a verification from here on
 	defer e.applying.Unlock()
+	e.verifications.working.Wait()
 	if e.writer != nil {
 		errs = append(errs, e.writer.close())
 		e.writer = nil

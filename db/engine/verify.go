@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,17 +17,25 @@ import (
 // An entry may ask every replica to hash its content as it is after that entry. The batch ends with it, a read transaction
 // is opened before the next one begins, and what that sees is hashed beside the writes that follow: schema and rows, by their
 // keys, of every table there is, those of the engine too. Pages are not hashed: two replicas may have other bytes in the free
-// parts of pages.
+// parts of pages. Columns that are computed when they are read are not hashed: what they are computed from is, and one that
+// cannot be computed for some row would hide all the others.
 
-// maxVerifications is how many outcomes are kept, the newest ones. A restart forgets all.
-const maxVerifications = 8
-
-// rowsPerTurn is how many rows are hashed before others may step.
-const rowsPerTurn = 256
+const (
+	// maxVerifications is how many outcomes are kept, the newest ones. A restart forgets all.
+	maxVerifications = 8
+	// maxHashing is how many verifications run at once. One more ends the oldest of them: each holds the write-ahead log of
+	// its time, and a replica that replays its log comes by entries whose outcomes nobody waits for.
+	maxHashing = 2
+	// rowsPerTurn is how many rows are hashed before others may step.
+	rowsPerTurn = 256
+)
 
 // ErrVerificationUnknown says that this replica has not hashed its content under an id: it has not applied the entry yet, or
 // was started since.
 var ErrVerificationUnknown = errors.New("this node knows of no such verification: it was started since, or has not come so far")
+
+// ErrVerificationReplaced says that newer verifications have ended one before it was done.
+var ErrVerificationReplaced = errors.New("newer verifications have ended this one")
 
 // verification names one.
 type verification [8]byte
@@ -40,7 +49,8 @@ type Verification struct {
 }
 
 type verifications struct {
-	mu    sync.Mutex // guards what follows
+	mu sync.Mutex // guards what follows
+	// order are the ids of known, oldest first.
 	order []verification
 	known map[verification]*verifying
 	// working are those that run.
@@ -50,6 +60,7 @@ type verifications struct {
 // verifying is one that runs or has ended.
 type verifying struct {
 	done   chan struct{} // closed when result and err are set
+	cancel context.CancelCauseFunc
 	result Verification
 	err    error
 }
@@ -61,7 +72,8 @@ func (e *Engine) beginVerification(w *writer) {
 		return
 	}
 	w.verify = verification{}
-	v := &verifying{done: make(chan struct{}), result: Verification{Index: w.state.base.Applied.Index}}
+	ctx, cancel := context.WithCancelCause(e.ctx)
+	v := &verifying{done: make(chan struct{}), cancel: cancel, result: Verification{Index: w.state.base.Applied.Index}}
 	e.verifications.add(id, v)
 	conn, err := openSnapshotReader(e.file())
 	if err != nil {
@@ -70,7 +82,7 @@ func (e *Engine) beginVerification(w *writer) {
 	}
 	e.verifications.working.Go(func() {
 		began := time.Now()
-		err := e.hashContent(conn, &v.result)
+		err := e.hashContent(ctx, conn, &v.result)
 		v.result.Took = time.Since(began)
 		v.end(errors.Join(err, conn.Close()))
 	})
@@ -78,7 +90,17 @@ func (e *Engine) beginVerification(w *writer) {
 
 func (v *verifying) end(err error) {
 	v.err = err
+	v.cancel(nil)
 	close(v.done)
+}
+
+func (v *verifying) ended() bool {
+	select {
+	case <-v.done:
+		return true
+	default:
+		return false
+	}
 }
 
 func (s *verifications) add(id verification, v *verifying) {
@@ -92,6 +114,14 @@ func (s *verifications) add(id verification, v *verifying) {
 		s.order = s.order[1:]
 	}
 	s.known[id], s.order = v, append(s.order, id)
+	running := 0
+	for _, id := range slices.Backward(s.order) {
+		if v := s.known[id]; !v.ended() {
+			if running++; running > maxHashing {
+				v.cancel(ErrVerificationReplaced)
+			}
+		}
+	}
 }
 
 // openSnapshotReader opens a connection that sees what is committed now, until it is closed.
@@ -126,16 +156,23 @@ func (e *Engine) Verification(ctx context.Context, id [8]byte) (Verification, er
 	}
 }
 
+// storedTables lists the tables and how to read what is stored in them, in the order of their own keys (NOT INDEXED): the
+// rowid, by a name that no column has taken, and all columns but the computed ones (hidden = 2).
+const storedTables = `SELECT t.name, format('SELECT %s FROM "%w" NOT INDEXED', concat_ws(', ',
+		CASE WHEN NOT t.wr THEN (SELECT r.column1 FROM (VALUES ('rowid'), ('oid'), ('_rowid_')) AS r
+			WHERE r.column1 NOT IN (SELECT lower(c.name) FROM pragma_table_xinfo(t.name) AS c) LIMIT 1) END,
+		(SELECT group_concat(format('"%w"', c.name), ', ' ORDER BY c.cid) FROM pragma_table_xinfo(t.name) AS c WHERE c.hidden <> 2)), t.name)
+	FROM pragma_table_list AS t
+	WHERE t.schema = 'main' AND t.type IN ('table', 'shadow') AND t.name <> 'sqlite_schema' ORDER BY t.name`
+
 // hashContent hashes all that a connection sees, a turn to step at a time.
-func (e *Engine) hashContent(conn *sqlite.Conn, v *Verification) error {
-	h := contentHasher{engine: e, conn: conn, sum: sha256.New()}
+func (e *Engine) hashContent(ctx context.Context, conn *sqlite.Conn, v *Verification) error {
+	h := contentHasher{ctx: ctx, readers: e.readers, conn: conn, sum: sha256.New()}
 	if err := h.table("schema", "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name"); err != nil {
 		return err
 	}
-	// NOT INDEXED: in the order of the table's own key.
 	var queries [][2]string
-	err := queryInternal(conn, `SELECT name, format('SELECT %s* FROM "%w" NOT INDEXED', CASE WHEN wr THEN '' ELSE '_rowid_, ' END, name)
-		FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'shadow') AND name <> 'sqlite_schema' ORDER BY name`, func(stmt *sqlite.Stmt) error {
+	err := queryInternal(conn, storedTables, func(stmt *sqlite.Stmt) error {
 		queries = append(queries, [2]string{stmt.ColumnText(0), stmt.ColumnText(1)})
 		return nil
 	})
@@ -154,11 +191,12 @@ func (e *Engine) hashContent(conn *sqlite.Conn, v *Verification) error {
 
 // contentHasher hashes rows in turns.
 type contentHasher struct {
-	engine *Engine
-	conn   *sqlite.Conn
-	sum    hash.Hash
-	rows   int64
-	packed []byte
+	ctx     context.Context // ends it between two turns
+	readers *readers        // who gives the turns
+	conn    *sqlite.Conn
+	sum     hash.Hash
+	rows    int64
+	packed  []byte
 }
 
 // table hashes the rows of a query, behind a name.
@@ -170,11 +208,11 @@ func (h *contentHasher) table(name, sql string) error {
 	}
 	defer stmt.Release()
 	for more := true; more; {
-		if err := h.engine.readers.step(h.engine.ctx); err != nil {
+		if err := h.readers.step(h.ctx); err != nil {
 			return err
 		}
 		more, err = h.some(stmt)
-		h.engine.readers.stepped()
+		h.readers.stepped()
 		if err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rsqld/rsqld/db/command/commandpb"
 	"github.com/rsqld/rsqld/db/sqlite"
+	"github.com/rsqld/rsqld/raft"
 )
 
 // verify adds a Verify.
@@ -63,7 +64,8 @@ func TestVerificationFindsWhatDiffers(t *testing.T) {
 	e := openEngine(t, Config{})
 	l.must(e, `create table t(id integer primary key, a, b); create index t_a on t(a, b, id); insert into t(a, b) values(1, 'x'), (2, 'y'), (null, x'00');
 		create table w(k primary key, v) without rowid; insert into w values('a', 1), ('b', 2); create virtual table f using fts5(text); insert into f values('some words');
-		create table "odd ""name"(rowid, oid); insert into "odd ""name" values(1, 2), (1, 1)`)
+		create table "odd ""name"(rowid, oid); insert into "odd ""name" values(1, 2), (1, 1);
+		create table shadowed(_ROWID_, v); insert into shadowed values(0, 'a'), (0, 'b')`)
 	config := copyFiles(t, e)
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
@@ -73,6 +75,7 @@ func TestVerificationFindsWhatDiffers(t *testing.T) {
 	for _, change := range []string{
 		"", "update t set b = 'z' where id = 2", "update t set a = 1.0 where id = 1", "update w set v = 3 where k = 'b'", "delete from t where id = 3",
 		"update f set text = 'same words'", "create index other on t(b)", "update t set id = 9 where id = 3", `update "odd ""name" set oid = 3 where oid = 1`,
+		"update shadowed set rowid = 9 where v = 'b'",
 	} {
 		copied := openEngine(t, config) // only to have a copy of its files
 		other := copyFiles(t, copied)
@@ -99,8 +102,23 @@ func TestVerificationFindsWhatDiffers(t *testing.T) {
 		}
 		hashes[v] = change
 	}
-	if len(hashes) < 9 {
+	if len(hashes) < 10 {
 		t.Errorf("%d hashes", len(hashes))
+	}
+}
+
+// A column that is computed when it is read is no content: one that cannot be computed for a row that has been there before
+// it stops no verification.
+func TestVerificationReadsNoComputedColumn(t *testing.T) {
+	l := newLog(t)
+	l.bootstrap(nil)
+	e := openEngine(t, Config{})
+	l.must(e, `create table g(a, kept as (a || '!') stored); insert into g(a) values('no json'); create table x(a); create view v as select a from x; drop table x`)
+	l.must(e, `alter table g add column b as (json_extract(a, '$.x'))`)
+	l.verify("verify 1")
+	l.apply(e)
+	if v := verified(t, e, "verify 1"); v.Rows == 0 {
+		t.Error("nothing was hashed")
 	}
 }
 
@@ -116,14 +134,75 @@ func TestVerificationsAreBounded(t *testing.T) {
 	l.apply(e)
 	for i := range maxVerifications + 3 {
 		_, err := e.Verification(t.Context(), [8]byte(fmt.Appendf(nil, "verify%2d", i)))
-		if i < 3 && !errors.Is(err, ErrVerificationUnknown) || i >= 3 && err != nil {
+		last := i >= maxVerifications+3-maxHashing
+		if i < 3 && !errors.Is(err, ErrVerificationUnknown) || i >= 3 && err != nil && (last || !errors.Is(err, ErrVerificationReplaced)) {
 			t.Errorf("verification %d: %v", i, err)
 		}
 	}
-	e.verifications.add(verification{1}, &verifying{done: make(chan struct{})})
+	e.verifications.add(verification{1}, &verifying{done: make(chan struct{}), cancel: func(error) {}})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := e.Verification(ctx, [8]byte{1}); !errors.Is(err, context.Canceled) {
 		t.Errorf("the wait ends with %v", err)
+	}
+}
+
+// No more than maxHashing run at once: one more ends the oldest, which says so, and gives its snapshot of the database back.
+func TestNewerVerificationsEndOlderOnes(t *testing.T) {
+	l := newLog(t)
+	l.bootstrap(nil)
+	e := openEngine(t, Config{})
+	for range cap(e.readers.turns) { // nothing is hashed
+		if err := e.readers.step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range maxHashing + 1 {
+		l.verify(fmt.Sprintf("verify%2d", i))
+	}
+	l.apply(e)
+	if _, err := e.Verification(t.Context(), [8]byte([]byte("verify 0"))); !errors.Is(err, ErrVerificationReplaced) {
+		t.Errorf("the oldest ended with %v", err)
+	}
+	for range cap(e.readers.turns) {
+		e.readers.stepped()
+	}
+	for i := range maxHashing {
+		verified(t, e, fmt.Sprintf("verify%2d", i+1))
+	}
+}
+
+// Close waits for what is hashed, also for what a running Apply begins beside it: nothing reads files that are closed.
+func TestCloseEndsVerifications(t *testing.T) {
+	l := newLog(t)
+	l.bootstrap(nil)
+	e := openEngine(t, Config{})
+	for i := range 200 {
+		l.verify(fmt.Sprintf("ver%5d", i))
+	}
+	some, stopped := make(chan struct{}), make(chan error)
+	go func() {
+		for i, entry := range l.entries {
+			if i == 20 {
+				close(some)
+			}
+			if _, err := e.Apply([]raft.Entry{entry}); err != nil {
+				stopped <- err
+				return
+			}
+		}
+		stopped <- nil
+	}()
+	<-some
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for id, v := range e.verifications.known {
+		if !v.ended() {
+			t.Errorf("%s is not ended", id)
+		}
+	}
+	if err := <-stopped; err != nil && !errors.Is(err, ErrClosed) { // nil: it was faster
+		t.Errorf("applying ended with %v", err)
 	}
 }
