@@ -61,7 +61,7 @@ func (n *Node) heal(ctx context.Context) {
 func (n *Node) healOnce(ctx context.Context, now time.Time) {
 	h := &n.healer
 	quarantined := n.engine.Quarantined()
-	failed := cmp.Or(quarantined, n.replica.ApplyErr())
+	failed := cmp.Or(quarantined, n.engine.Damage(), n.replica.ApplyErr())
 	if failed == nil {
 		if h.needs.Swap(false) {
 			n.replica.NeedSnapshot(false)
@@ -126,8 +126,8 @@ func (s *session) snapshot(_ context.Context, _ raft.Term, args []string) (*tabl
 		return nil, protocolError("%q is no index", args[0])
 	}
 	n := s.node
-	if err := cmp.Or(n.engine.Quarantined(), n.replica.ApplyErr()); err != nil {
-		return nil, busy(fmt.Sprintf("this node cannot apply either: %v", err))
+	if err := cmp.Or(n.engine.Quarantined(), n.engine.Damage(), n.replica.ApplyErr()); err != nil {
+		return nil, busy(fmt.Sprintf("this node has none to give: %v", err))
 	}
 	if !n.healer.giving.TryLock() {
 		return nil, busy("another snapshot is on its way from this node")

@@ -28,7 +28,8 @@ type Status struct {
 	Name    string
 	Address string
 	Raft    raft.Status
-	// Unfit is why the node stopped applying, or why its log has no room for what comes, or nil.
+	// Unfit is why the node stopped applying, what is damaged in its database, or why its log has no room for what comes;
+	// nil is none of it.
 	Unfit error
 	// ClockAhead is how far its clock is ahead of the voters' median, as far as is known; negative is behind.
 	ClockAhead time.Duration
@@ -42,7 +43,7 @@ func (n *Node) Status() Status {
 	_, ahead := n.clocks.state()
 	return Status{
 		Cluster: n.cluster, Node: n.self.Node, Name: n.self.Name, Address: n.address, Raft: n.replica.Status(),
-		Unfit: cmp.Or(n.engine.Quarantined(), n.replica.ApplyErr(), n.replica.RoomErr()), ClockAhead: ahead,
+		Unfit: cmp.Or(n.engine.Quarantined(), n.engine.Damage(), n.replica.ApplyErr(), n.replica.RoomErr()), ClockAhead: ahead,
 		DBBytes: n.engine.Size(), LogBytes: n.wal.Size(), Settings: n.engine.Settings(),
 	}
 }
@@ -96,7 +97,7 @@ func (s *session) leader(context.Context, raft.Term, []string) (*table, *Error) 
 // health is a row "ok" when this node is ready: it applies what is committed, its log has room, its clock is right and it knows
 // a leader.
 func (s *session) health(context.Context, raft.Term, []string) (*table, *Error) {
-	if err := s.node.engine.Quarantined(); err != nil {
+	if err := cmp.Or(s.node.engine.Quarantined(), s.node.engine.Damage()); err != nil {
 		return nil, &Error{Class: sqlpb.Class_CLASS_STALE, Message: fmt.Sprintf("not ready: %v", err)}
 	}
 	if err := s.node.replica.ApplyErr(); err != nil {

@@ -204,3 +204,33 @@ func TestDamagedDatabaseIsReplaced(t *testing.T) {
 	}
 	eventually(t, "the node to be ready", func(context.Context) error { return c.Node(sick).Status().Unfit })
 }
+
+// Damage that only a read comes by is enough for the node to leave readiness and to get another copy by itself.
+func TestDamageFoundByAReadIsReplaced(t *testing.T) {
+	c := startShortLog(t, 3)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	defer cancel()
+	leader, err := c.Leader(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sick := leader%3 + 1
+	mustAsk(t, ctx, c, leader, "create table t(id integer primary key, b)")
+	mustAsk(t, ctx, c, leader, "insert into t(b) values('before')")
+	sameContent(t, c, leader, 1, 2, 3)
+	if err := c.Stop(ctx, sick); err != nil {
+		t.Fatal(err)
+	}
+	spoil(t, c, sick, "t")
+	if err := c.Restart(ctx, sick); err != nil {
+		t.Fatal(err)
+	}
+	if rows, err := ask(ctx, c, sick, driver.LevelLocal, "select b from t"); err == nil {
+		t.Fatalf("a damaged table is read: %v", rows)
+	}
+	if err := c.Node(sick).Status().Unfit; err == nil || !strings.Contains(err.Error(), "damaged") {
+		t.Errorf("the node that has read it says %v", err)
+	}
+	eventually(t, "the node to have another copy", func(context.Context) error { return c.Node(sick).Status().Unfit })
+	sameContent(t, c, leader, 1, 2, 3)
+}

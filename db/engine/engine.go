@@ -56,6 +56,8 @@ type Engine struct {
 	commands command.Decoder
 	// writer is nil after an error of the environment and after Close; Apply and Base open it again.
 	writer *writer
+	// damage is what a read has found. See Damage.
+	damage atomic.Pointer[damage]
 	// committed is the state as of the newest commit.
 	committed atomic.Pointer[state]
 
@@ -209,7 +211,7 @@ func (e *Engine) reopen() error {
 	}
 	e.writer = w
 	e.publish(&w.state, nil)
-	e.log.Info("database opened again", "index", w.state.base.Applied.Index, "term", w.state.base.Applied.Term)
+	e.log.Debug("database opened again", "index", w.state.base.Applied.Index, "term", w.state.base.Applied.Term)
 	return nil
 }
 

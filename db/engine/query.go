@@ -50,7 +50,9 @@ func (e *Engine) Query(ctx context.Context, text string, args []*commandpb.Argum
 		close(interrupted)
 	})
 	q.done.Index = e.Applied()
+	generation := e.generation.Load()
 	err = q.run(text, args)
+	e.noteDamage(generation, err)
 	if !stop() {
 		<-interrupted // the reader's next user must not get it
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -20,7 +21,7 @@ func (e *Engine) Snapshot() (raft.SnapshotReader, error) {
 	if e.closed.Load() {
 		return nil, ErrClosed
 	}
-	if err := e.Quarantined(); err != nil {
+	if err := cmp.Or(e.Quarantined(), e.Damage()); err != nil {
 		return nil, err
 	}
 	conn, err := sqlite.Open(e.file(), sqlite.CheckpointOptions())
