@@ -100,7 +100,7 @@ func TestFigureLongReader(t *testing.T) {
 			}
 		}
 		times.take()
-		largest := largestLog(t, nodes, time.Duration(phase.minutes)*time.Minute)
+		largest, last := logSizes(t, nodes, time.Duration(phase.minutes)*time.Minute)
 		all := times.take()
 		stop()
 		ended.Wait()
@@ -109,9 +109,9 @@ func TestFigureLongReader(t *testing.T) {
 		if len(took) > 0 {
 			longest = took[len(took)-1]
 		}
-		fmt.Printf("figure=long_reader readers_per_node=%d minutes=%d writes=%d per_second=%.0f median=%v p99=%v max=%v log_bytes_max=%d reads=%d longest_read=%v\n",
+		fmt.Printf("figure=long_reader readers_per_node=%d minutes=%d writes=%d per_second=%.0f median=%v p99=%v max=%v log_bytes_max=%d log_bytes_end=%d reads=%d longest_read=%v\n",
 			phase.readers, phase.minutes, len(all), float64(len(all))/float64(60*phase.minutes), quantile(all, 0.5), quantile(all, 0.99), all[len(all)-1],
-			largest, len(took), longest.Round(time.Millisecond))
+			largest, last, len(took), longest.Round(time.Millisecond))
 	}
 }
 
@@ -163,13 +163,15 @@ func longReader(ctx context.Context, t *testing.T, p *process, reads *latencies)
 	}
 }
 
-// largestLog looks at SQLite's logs of all nodes for some time and returns the largest size that one had.
-func largestLog(t *testing.T, nodes []*process, watch time.Duration) (largest int64) {
+// logSizes looks at SQLite's logs of all nodes for some time and returns the largest size that one had, and the largest of
+// those in the end.
+func logSizes(t *testing.T, nodes []*process, watch time.Duration) (largest, last int64) {
 	t.Helper()
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
 	for end := time.Now().Add(watch); time.Now().Before(end); {
 		<-ticker.C
+		last = 0
 		for _, p := range nodes {
 			logs, err := filepath.Glob(filepath.Join(p.data, "db", "*", "*-wal"))
 			if err != nil {
@@ -177,10 +179,11 @@ func largestLog(t *testing.T, nodes []*process, watch time.Duration) (largest in
 			}
 			for _, name := range logs {
 				if file, err := os.Stat(name); err == nil {
-					largest = max(largest, file.Size())
+					last = max(last, file.Size())
 				}
 			}
 		}
+		largest = max(largest, last)
 	}
-	return largest
+	return largest, last
 }
