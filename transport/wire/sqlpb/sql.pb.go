@@ -133,6 +133,56 @@ func (Role) EnumDescriptor() ([]byte, []int) {
 	return file_transport_wire_sql_proto_rawDescGZIP(), []int{1}
 }
 
+// Transaction is how the session's transaction stands.
+type Transaction int32
+
+const (
+	Transaction_TRANSACTION_NONE   Transaction = 0
+	Transaction_TRANSACTION_OPEN   Transaction = 1
+	Transaction_TRANSACTION_FAILED Transaction = 2 // undone by the node: all that it takes is Rollback, or Commit, which fails
+)
+
+// Enum value maps for Transaction.
+var (
+	Transaction_name = map[int32]string{
+		0: "TRANSACTION_NONE",
+		1: "TRANSACTION_OPEN",
+		2: "TRANSACTION_FAILED",
+	}
+	Transaction_value = map[string]int32{
+		"TRANSACTION_NONE":   0,
+		"TRANSACTION_OPEN":   1,
+		"TRANSACTION_FAILED": 2,
+	}
+)
+
+func (x Transaction) Enum() *Transaction {
+	p := new(Transaction)
+	*p = x
+	return p
+}
+
+func (x Transaction) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Transaction) Descriptor() protoreflect.EnumDescriptor {
+	return file_transport_wire_sql_proto_enumTypes[2].Descriptor()
+}
+
+func (Transaction) Type() protoreflect.EnumType {
+	return &file_transport_wire_sql_proto_enumTypes[2]
+}
+
+func (x Transaction) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Transaction.Descriptor instead.
+func (Transaction) EnumDescriptor() ([]byte, []int) {
+	return file_transport_wire_sql_proto_rawDescGZIP(), []int{2}
+}
+
 type Class int32
 
 const (
@@ -190,11 +240,11 @@ func (x Class) String() string {
 }
 
 func (Class) Descriptor() protoreflect.EnumDescriptor {
-	return file_transport_wire_sql_proto_enumTypes[2].Descriptor()
+	return file_transport_wire_sql_proto_enumTypes[3].Descriptor()
 }
 
 func (Class) Type() protoreflect.EnumType {
-	return &file_transport_wire_sql_proto_enumTypes[2]
+	return &file_transport_wire_sql_proto_enumTypes[3]
 }
 
 func (x Class) Number() protoreflect.EnumNumber {
@@ -203,7 +253,7 @@ func (x Class) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Class.Descriptor instead.
 func (Class) EnumDescriptor() ([]byte, []int) {
-	return file_transport_wire_sql_proto_rawDescGZIP(), []int{2}
+	return file_transport_wire_sql_proto_rawDescGZIP(), []int{3}
 }
 
 type Retry int32
@@ -239,11 +289,11 @@ func (x Retry) String() string {
 }
 
 func (Retry) Descriptor() protoreflect.EnumDescriptor {
-	return file_transport_wire_sql_proto_enumTypes[3].Descriptor()
+	return file_transport_wire_sql_proto_enumTypes[4].Descriptor()
 }
 
 func (Retry) Type() protoreflect.EnumType {
-	return &file_transport_wire_sql_proto_enumTypes[3]
+	return &file_transport_wire_sql_proto_enumTypes[4]
 }
 
 func (x Retry) Number() protoreflect.EnumNumber {
@@ -252,7 +302,7 @@ func (x Retry) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Retry.Descriptor instead.
 func (Retry) EnumDescriptor() ([]byte, []int) {
-	return file_transport_wire_sql_proto_rawDescGZIP(), []int{3}
+	return file_transport_wire_sql_proto_rawDescGZIP(), []int{4}
 }
 
 type ClientFrame struct {
@@ -264,6 +314,9 @@ type ClientFrame struct {
 	//	*ClientFrame_Cancel
 	//	*ClientFrame_Ping
 	//	*ClientFrame_Control
+	//	*ClientFrame_Begin
+	//	*ClientFrame_Commit
+	//	*ClientFrame_Rollback
 	Frame         isClientFrame_Frame `protobuf_oneof:"frame"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -351,6 +404,33 @@ func (x *ClientFrame) GetControl() *Control {
 	return nil
 }
 
+func (x *ClientFrame) GetBegin() *Begin {
+	if x != nil {
+		if x, ok := x.Frame.(*ClientFrame_Begin); ok {
+			return x.Begin
+		}
+	}
+	return nil
+}
+
+func (x *ClientFrame) GetCommit() *Commit {
+	if x != nil {
+		if x, ok := x.Frame.(*ClientFrame_Commit); ok {
+			return x.Commit
+		}
+	}
+	return nil
+}
+
+func (x *ClientFrame) GetRollback() *Rollback {
+	if x != nil {
+		if x, ok := x.Frame.(*ClientFrame_Rollback); ok {
+			return x.Rollback
+		}
+	}
+	return nil
+}
+
 type isClientFrame_Frame interface {
 	isClientFrame_Frame()
 }
@@ -375,6 +455,18 @@ type ClientFrame_Control struct {
 	Control *Control `protobuf:"bytes,5,opt,name=control,proto3,oneof"`
 }
 
+type ClientFrame_Begin struct {
+	Begin *Begin `protobuf:"bytes,6,opt,name=begin,proto3,oneof"`
+}
+
+type ClientFrame_Commit struct {
+	Commit *Commit `protobuf:"bytes,7,opt,name=commit,proto3,oneof"`
+}
+
+type ClientFrame_Rollback struct {
+	Rollback *Rollback `protobuf:"bytes,8,opt,name=rollback,proto3,oneof"`
+}
+
 func (*ClientFrame_Hello) isClientFrame_Frame() {}
 
 func (*ClientFrame_Execute) isClientFrame_Frame() {}
@@ -384,6 +476,12 @@ func (*ClientFrame_Cancel) isClientFrame_Frame() {}
 func (*ClientFrame_Ping) isClientFrame_Frame() {}
 
 func (*ClientFrame_Control) isClientFrame_Frame() {}
+
+func (*ClientFrame_Begin) isClientFrame_Frame() {}
+
+func (*ClientFrame_Commit) isClientFrame_Frame() {}
+
+func (*ClientFrame_Rollback) isClientFrame_Frame() {}
 
 type ServerFrame struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -862,6 +960,7 @@ type Execute struct {
 	TimeoutMs      uint32                 `protobuf:"varint,7,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`                  // zero: the server's default
 	MaxStalenessMs uint32                 `protobuf:"varint,8,opt,name=max_staleness_ms,json=maxStalenessMs,proto3" json:"max_staleness_ms,omitempty"` // for level local; zero: any
 	ReadOnly       bool                   `protobuf:"varint,9,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`                     // refuse anything that writes
+	InTransaction  bool                   `protobuf:"varint,10,opt,name=in_transaction,json=inTransaction,proto3" json:"in_transaction,omitempty"`     // part of the session's transaction: refused if this node knows of none
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -959,6 +1058,215 @@ func (x *Execute) GetReadOnly() bool {
 	return false
 }
 
+func (x *Execute) GetInTransaction() bool {
+	if x != nil {
+		return x.InTransaction
+	}
+	return false
+}
+
+// Begin opens a transaction of the session: what follows it up to Commit happens as a whole or not at all, and sees
+// itself. It is answered by Done. One that writes waits for its turn, and every other writer waits for its end.
+type Begin struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Id             uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	ReadOnly       bool                   `protobuf:"varint,2,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`                     // a fixed snapshot of this node, for which nobody waits
+	Level          Level                  `protobuf:"varint,3,opt,name=level,proto3,enum=rsqld.sql.v1.Level" json:"level,omitempty"`                   // of the snapshot, for read_only
+	MinIndex       uint64                 `protobuf:"varint,4,opt,name=min_index,json=minIndex,proto3" json:"min_index,omitempty"`                     // for level session
+	TimeoutMs      uint32                 `protobuf:"varint,5,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`                  // of the wait for the turn, zero: the server's default
+	MaxStalenessMs uint32                 `protobuf:"varint,6,opt,name=max_staleness_ms,json=maxStalenessMs,proto3" json:"max_staleness_ms,omitempty"` // for level local; zero: any
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Begin) Reset() {
+	*x = Begin{}
+	mi := &file_transport_wire_sql_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Begin) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Begin) ProtoMessage() {}
+
+func (x *Begin) ProtoReflect() protoreflect.Message {
+	mi := &file_transport_wire_sql_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Begin.ProtoReflect.Descriptor instead.
+func (*Begin) Descriptor() ([]byte, []int) {
+	return file_transport_wire_sql_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Begin) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Begin) GetReadOnly() bool {
+	if x != nil {
+		return x.ReadOnly
+	}
+	return false
+}
+
+func (x *Begin) GetLevel() Level {
+	if x != nil {
+		return x.Level
+	}
+	return Level_LEVEL_UNSPECIFIED
+}
+
+func (x *Begin) GetMinIndex() uint64 {
+	if x != nil {
+		return x.MinIndex
+	}
+	return 0
+}
+
+func (x *Begin) GetTimeoutMs() uint32 {
+	if x != nil {
+		return x.TimeoutMs
+	}
+	return 0
+}
+
+func (x *Begin) GetMaxStalenessMs() uint32 {
+	if x != nil {
+		return x.MaxStalenessMs
+	}
+	return 0
+}
+
+// Commit ends the session's transaction: Done says that it happened, for good. Sent again with the same seq, to
+// whichever node, it says what became of the transaction; where nothing of it is known it did not happen and never will.
+type Commit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Seq           uint64                 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"` // number of this session's write; zero: a lost answer cannot be asked for again
+	TimeoutMs     uint32                 `protobuf:"varint,3,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Commit) Reset() {
+	*x = Commit{}
+	mi := &file_transport_wire_sql_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Commit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Commit) ProtoMessage() {}
+
+func (x *Commit) ProtoReflect() protoreflect.Message {
+	mi := &file_transport_wire_sql_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Commit.ProtoReflect.Descriptor instead.
+func (*Commit) Descriptor() ([]byte, []int) {
+	return file_transport_wire_sql_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Commit) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Commit) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *Commit) GetTimeoutMs() uint32 {
+	if x != nil {
+		return x.TimeoutMs
+	}
+	return 0
+}
+
+// Rollback ends the session's transaction, also one that has failed: nothing of it happened. Where there is none, it
+// does nothing.
+type Rollback struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	TimeoutMs     uint32                 `protobuf:"varint,2,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rollback) Reset() {
+	*x = Rollback{}
+	mi := &file_transport_wire_sql_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rollback) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rollback) ProtoMessage() {}
+
+func (x *Rollback) ProtoReflect() protoreflect.Message {
+	mi := &file_transport_wire_sql_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rollback.ProtoReflect.Descriptor instead.
+func (*Rollback) Descriptor() ([]byte, []int) {
+	return file_transport_wire_sql_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Rollback) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Rollback) GetTimeoutMs() uint32 {
+	if x != nil {
+		return x.TimeoutMs
+	}
+	return 0
+}
+
 // Statement is SQL text, possibly several statements, with the arguments of all of them.
 type Statement struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -970,7 +1278,7 @@ type Statement struct {
 
 func (x *Statement) Reset() {
 	*x = Statement{}
-	mi := &file_transport_wire_sql_proto_msgTypes[7]
+	mi := &file_transport_wire_sql_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -982,7 +1290,7 @@ func (x *Statement) String() string {
 func (*Statement) ProtoMessage() {}
 
 func (x *Statement) ProtoReflect() protoreflect.Message {
-	mi := &file_transport_wire_sql_proto_msgTypes[7]
+	mi := &file_transport_wire_sql_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -995,7 +1303,7 @@ func (x *Statement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Statement.ProtoReflect.Descriptor instead.
 func (*Statement) Descriptor() ([]byte, []int) {
-	return file_transport_wire_sql_proto_rawDescGZIP(), []int{7}
+	return file_transport_wire_sql_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Statement) GetSql() string {
@@ -1022,7 +1330,7 @@ type Argument struct {
 
 func (x *Argument) Reset() {
 	*x = Argument{}
-	mi := &file_transport_wire_sql_proto_msgTypes[8]
+	mi := &file_transport_wire_sql_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1034,7 +1342,7 @@ func (x *Argument) String() string {
 func (*Argument) ProtoMessage() {}
 
 func (x *Argument) ProtoReflect() protoreflect.Message {
-	mi := &file_transport_wire_sql_proto_msgTypes[8]
+	mi := &file_transport_wire_sql_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1047,7 +1355,7 @@ func (x *Argument) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Argument.ProtoReflect.Descriptor instead.
 func (*Argument) Descriptor() ([]byte, []int) {
-	return file_transport_wire_sql_proto_rawDescGZIP(), []int{8}
+	return file_transport_wire_sql_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Argument) GetName() string {
@@ -1079,7 +1387,7 @@ type Value struct {
 
 func (x *Value) Reset() {
 	*x = Value{}
-	mi := &file_transport_wire_sql_proto_msgTypes[9]
+	mi := &file_transport_wire_sql_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1091,7 +1399,7 @@ func (x *Value) String() string {
 func (*Value) ProtoMessage() {}
 
 func (x *Value) ProtoReflect() protoreflect.Message {
-	mi := &file_transport_wire_sql_proto_msgTypes[9]
+	mi := &file_transport_wire_sql_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1104,7 +1412,7 @@ func (x *Value) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Value.ProtoReflect.Descriptor instead.
 func (*Value) Descriptor() ([]byte, []int) {
-	return file_transport_wire_sql_proto_rawDescGZIP(), []int{9}
+	return file_transport_wire_sql_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Value) GetKind() isValue_Kind {
@@ -1187,7 +1495,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_transport_wire_sql_proto_msgTypes[10]
+	mi := &file_transport_wire_sql_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1199,7 +1507,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_transport_wire_sql_proto_msgTypes[10]
+	mi := &file_transport_wire_sql_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1212,7 +1520,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_transport_wire_sql_proto_rawDescGZIP(), []int{10}
+	return file_transport_wire_sql_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Cancel) GetId() uint64 {
@@ -1231,7 +1539,7 @@ type Ping struct {
 
 func (x *Ping) Reset() {
 	*x = Ping{}
-	mi := &file_transport_wire_sql_proto_msgTypes[11]
+	mi := &file_transport_wire_sql_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1243,7 +1551,7 @@ func (x *Ping) String() string {
 func (*Ping) ProtoMessage() {}
 
 func (x *Ping) ProtoReflect() protoreflect.Message {
-	mi := &file_transport_wire_sql_proto_msgTypes[11]
+	mi := &file_transport_wire_sql_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1256,7 +1564,7 @@ func (x *Ping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ping.ProtoReflect.Descriptor instead.
 func (*Ping) Descriptor() ([]byte, []int) {
-	return file_transport_wire_sql_proto_rawDescGZIP(), []int{11}
+	return file_transport_wire_sql_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Ping) GetId() uint64 {
@@ -1275,7 +1583,7 @@ type Pong struct {
 
 func (x *Pong) Reset() {
 	*x = Pong{}
-	mi := &file_transport_wire_sql_proto_msgTypes[12]
+	mi := &file_transport_wire_sql_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1287,7 +1595,7 @@ func (x *Pong) String() string {
 func (*Pong) ProtoMessage() {}
 
 func (x *Pong) ProtoReflect() protoreflect.Message {
-	mi := &file_transport_wire_sql_proto_msgTypes[12]
+	mi := &file_transport_wire_sql_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1300,7 +1608,7 @@ func (x *Pong) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pong.ProtoReflect.Descriptor instead.
 func (*Pong) Descriptor() ([]byte, []int) {
-	return file_transport_wire_sql_proto_rawDescGZIP(), []int{12}
+	return file_transport_wire_sql_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Pong) GetId() uint64 {
@@ -1323,7 +1631,7 @@ type Control struct {
 
 func (x *Control) Reset() {
 	*x = Control{}
-	mi := &file_transport_wire_sql_proto_msgTypes[13]
+	mi := &file_transport_wire_sql_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1335,7 +1643,7 @@ func (x *Control) String() string {
 func (*Control) ProtoMessage() {}
 
 func (x *Control) ProtoReflect() protoreflect.Message {
-	mi := &file_transport_wire_sql_proto_msgTypes[13]
+	mi := &file_transport_wire_sql_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1348,7 +1656,7 @@ func (x *Control) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Control.ProtoReflect.Descriptor instead.
 func (*Control) Descriptor() ([]byte, []int) {
-	return file_transport_wire_sql_proto_rawDescGZIP(), []int{13}
+	return file_transport_wire_sql_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Control) GetId() uint64 {
@@ -1390,7 +1698,7 @@ type Columns struct {
 
 func (x *Columns) Reset() {
 	*x = Columns{}
-	mi := &file_transport_wire_sql_proto_msgTypes[14]
+	mi := &file_transport_wire_sql_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1402,7 +1710,7 @@ func (x *Columns) String() string {
 func (*Columns) ProtoMessage() {}
 
 func (x *Columns) ProtoReflect() protoreflect.Message {
-	mi := &file_transport_wire_sql_proto_msgTypes[14]
+	mi := &file_transport_wire_sql_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1415,7 +1723,7 @@ func (x *Columns) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Columns.ProtoReflect.Descriptor instead.
 func (*Columns) Descriptor() ([]byte, []int) {
-	return file_transport_wire_sql_proto_rawDescGZIP(), []int{14}
+	return file_transport_wire_sql_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Columns) GetId() uint64 {
@@ -1442,7 +1750,7 @@ type Column struct {
 
 func (x *Column) Reset() {
 	*x = Column{}
-	mi := &file_transport_wire_sql_proto_msgTypes[15]
+	mi := &file_transport_wire_sql_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1454,7 +1762,7 @@ func (x *Column) String() string {
 func (*Column) ProtoMessage() {}
 
 func (x *Column) ProtoReflect() protoreflect.Message {
-	mi := &file_transport_wire_sql_proto_msgTypes[15]
+	mi := &file_transport_wire_sql_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1467,7 +1775,7 @@ func (x *Column) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Column.ProtoReflect.Descriptor instead.
 func (*Column) Descriptor() ([]byte, []int) {
-	return file_transport_wire_sql_proto_rawDescGZIP(), []int{15}
+	return file_transport_wire_sql_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Column) GetName() string {
@@ -1498,7 +1806,7 @@ type Rows struct {
 
 func (x *Rows) Reset() {
 	*x = Rows{}
-	mi := &file_transport_wire_sql_proto_msgTypes[16]
+	mi := &file_transport_wire_sql_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1510,7 +1818,7 @@ func (x *Rows) String() string {
 func (*Rows) ProtoMessage() {}
 
 func (x *Rows) ProtoReflect() protoreflect.Message {
-	mi := &file_transport_wire_sql_proto_msgTypes[16]
+	mi := &file_transport_wire_sql_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1523,7 +1831,7 @@ func (x *Rows) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rows.ProtoReflect.Descriptor instead.
 func (*Rows) Descriptor() ([]byte, []int) {
-	return file_transport_wire_sql_proto_rawDescGZIP(), []int{16}
+	return file_transport_wire_sql_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Rows) GetId() uint64 {
@@ -1553,16 +1861,17 @@ type Done struct {
 	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	RowsAffected  int64                  `protobuf:"varint,2,opt,name=rows_affected,json=rowsAffected,proto3" json:"rows_affected,omitempty"`
 	LastInsertId  int64                  `protobuf:"varint,3,opt,name=last_insert_id,json=lastInsertId,proto3" json:"last_insert_id,omitempty"`
-	Index         uint64                 `protobuf:"varint,4,opt,name=index,proto3" json:"index,omitempty"` // log index of the write, or applied index that the read saw
-	More          bool                   `protobuf:"varint,5,opt,name=more,proto3" json:"more,omitempty"`   // another statement of the same request follows
-	Wrote         bool                   `protobuf:"varint,6,opt,name=wrote,proto3" json:"wrote,omitempty"` // the statement was a write
+	Index         uint64                 `protobuf:"varint,4,opt,name=index,proto3" json:"index,omitempty"`                                           // log index of the write, or applied index that the read saw
+	More          bool                   `protobuf:"varint,5,opt,name=more,proto3" json:"more,omitempty"`                                             // another statement of the same request follows
+	Wrote         bool                   `protobuf:"varint,6,opt,name=wrote,proto3" json:"wrote,omitempty"`                                           // the statement was a write
+	Transaction   Transaction            `protobuf:"varint,7,opt,name=transaction,proto3,enum=rsqld.sql.v1.Transaction" json:"transaction,omitempty"` // after this statement
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Done) Reset() {
 	*x = Done{}
-	mi := &file_transport_wire_sql_proto_msgTypes[17]
+	mi := &file_transport_wire_sql_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1574,7 +1883,7 @@ func (x *Done) String() string {
 func (*Done) ProtoMessage() {}
 
 func (x *Done) ProtoReflect() protoreflect.Message {
-	mi := &file_transport_wire_sql_proto_msgTypes[17]
+	mi := &file_transport_wire_sql_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1587,7 +1896,7 @@ func (x *Done) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Done.ProtoReflect.Descriptor instead.
 func (*Done) Descriptor() ([]byte, []int) {
-	return file_transport_wire_sql_proto_rawDescGZIP(), []int{17}
+	return file_transport_wire_sql_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Done) GetId() uint64 {
@@ -1632,6 +1941,13 @@ func (x *Done) GetWrote() bool {
 	return false
 }
 
+func (x *Done) GetTransaction() Transaction {
+	if x != nil {
+		return x.Transaction
+	}
+	return Transaction_TRANSACTION_NONE
+}
+
 type Error struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"` // zero: the session as a whole failed, and ends
@@ -1641,15 +1957,16 @@ type Error struct {
 	Message       string                 `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
 	Offset        int32                  `protobuf:"varint,6,opt,name=offset,proto3" json:"offset,omitempty"` // byte offset into the statement's text, or -1
 	Retry         Retry                  `protobuf:"varint,7,opt,name=retry,proto3,enum=rsqld.sql.v1.Retry" json:"retry,omitempty"`
-	Statement     uint32                 `protobuf:"varint,8,opt,name=statement,proto3" json:"statement,omitempty"` // which Statement of the Execute failed, from 0
-	Sql           string                 `protobuf:"bytes,9,opt,name=sql,proto3" json:"sql,omitempty"`              // text of the failing statement, when a script held several
+	Statement     uint32                 `protobuf:"varint,8,opt,name=statement,proto3" json:"statement,omitempty"`                                    // which Statement of the Execute failed, from 0
+	Sql           string                 `protobuf:"bytes,9,opt,name=sql,proto3" json:"sql,omitempty"`                                                 // text of the failing statement, when a script held several
+	Transaction   Transaction            `protobuf:"varint,10,opt,name=transaction,proto3,enum=rsqld.sql.v1.Transaction" json:"transaction,omitempty"` // after this error: a failing statement alone leaves it open
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_transport_wire_sql_proto_msgTypes[18]
+	mi := &file_transport_wire_sql_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1661,7 +1978,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_transport_wire_sql_proto_msgTypes[18]
+	mi := &file_transport_wire_sql_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1674,7 +1991,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_transport_wire_sql_proto_rawDescGZIP(), []int{18}
+	return file_transport_wire_sql_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Error) GetId() uint64 {
@@ -1740,6 +2057,13 @@ func (x *Error) GetSql() string {
 	return ""
 }
 
+func (x *Error) GetTransaction() Transaction {
+	if x != nil {
+		return x.Transaction
+	}
+	return Transaction_TRANSACTION_NONE
+}
+
 // Moved tells a client that another node leads now. It may come between any two frames.
 type Moved struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1751,7 +2075,7 @@ type Moved struct {
 
 func (x *Moved) Reset() {
 	*x = Moved{}
-	mi := &file_transport_wire_sql_proto_msgTypes[19]
+	mi := &file_transport_wire_sql_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1763,7 +2087,7 @@ func (x *Moved) String() string {
 func (*Moved) ProtoMessage() {}
 
 func (x *Moved) ProtoReflect() protoreflect.Message {
-	mi := &file_transport_wire_sql_proto_msgTypes[19]
+	mi := &file_transport_wire_sql_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1776,7 +2100,7 @@ func (x *Moved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Moved.ProtoReflect.Descriptor instead.
 func (*Moved) Descriptor() ([]byte, []int) {
-	return file_transport_wire_sql_proto_rawDescGZIP(), []int{19}
+	return file_transport_wire_sql_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Moved) GetLeader() uint64 {
@@ -1797,14 +2121,17 @@ var File_transport_wire_sql_proto protoreflect.FileDescriptor
 
 const file_transport_wire_sql_proto_rawDesc = "" +
 	"\n" +
-	"\x18transport/wire/sql.proto\x12\frsqld.sql.v1\"\x89\x02\n" +
+	"\x18transport/wire/sql.proto\x12\frsqld.sql.v1\"\x9c\x03\n" +
 	"\vClientFrame\x12+\n" +
 	"\x05hello\x18\x01 \x01(\v2\x13.rsqld.sql.v1.HelloH\x00R\x05hello\x121\n" +
 	"\aexecute\x18\x02 \x01(\v2\x15.rsqld.sql.v1.ExecuteH\x00R\aexecute\x12.\n" +
 	"\x06cancel\x18\x03 \x01(\v2\x14.rsqld.sql.v1.CancelH\x00R\x06cancel\x12(\n" +
 	"\x04ping\x18\x04 \x01(\v2\x12.rsqld.sql.v1.PingH\x00R\x04ping\x121\n" +
-	"\acontrol\x18\x05 \x01(\v2\x15.rsqld.sql.v1.ControlH\x00R\acontrolB\a\n" +
-	"\x05frameJ\x04\b\x06\x10\n" +
+	"\acontrol\x18\x05 \x01(\v2\x15.rsqld.sql.v1.ControlH\x00R\acontrol\x12+\n" +
+	"\x05begin\x18\x06 \x01(\v2\x13.rsqld.sql.v1.BeginH\x00R\x05begin\x12.\n" +
+	"\x06commit\x18\a \x01(\v2\x14.rsqld.sql.v1.CommitH\x00R\x06commit\x124\n" +
+	"\brollback\x18\b \x01(\v2\x16.rsqld.sql.v1.RollbackH\x00R\brollbackB\a\n" +
+	"\x05frameJ\x04\b\t\x10\n" +
 	"\"\xd4\x02\n" +
 	"\vServerFrame\x121\n" +
 	"\awelcome\x18\x01 \x01(\v2\x15.rsqld.sql.v1.WelcomeH\x00R\awelcome\x121\n" +
@@ -1838,7 +2165,7 @@ const file_transport_wire_sql_proto_rawDesc = "" +
 	"\amembers\x18\x06 \x03(\v2\x14.rsqld.sql.v1.MemberR\amembers\x12!\n" +
 	"\fcluster_time\x18\a \x01(\x03R\vclusterTime\x12\x14\n" +
 	"\x05index\x18\b \x01(\x04R\x05index\x12\x18\n" +
-	"\aproduct\x18\t \x01(\tR\aproduct\"\xaa\x02\n" +
+	"\aproduct\x18\t \x01(\tR\aproduct\"\xd1\x02\n" +
 	"\aExecute\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x127\n" +
 	"\n" +
@@ -1851,7 +2178,26 @@ const file_transport_wire_sql_proto_rawDesc = "" +
 	"\n" +
 	"timeout_ms\x18\a \x01(\rR\ttimeoutMs\x12(\n" +
 	"\x10max_staleness_ms\x18\b \x01(\rR\x0emaxStalenessMs\x12\x1b\n" +
-	"\tread_only\x18\t \x01(\bR\breadOnly\"I\n" +
+	"\tread_only\x18\t \x01(\bR\breadOnly\x12%\n" +
+	"\x0ein_transaction\x18\n" +
+	" \x01(\bR\rinTransaction\"\xc5\x01\n" +
+	"\x05Begin\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1b\n" +
+	"\tread_only\x18\x02 \x01(\bR\breadOnly\x12)\n" +
+	"\x05level\x18\x03 \x01(\x0e2\x13.rsqld.sql.v1.LevelR\x05level\x12\x1b\n" +
+	"\tmin_index\x18\x04 \x01(\x04R\bminIndex\x12\x1d\n" +
+	"\n" +
+	"timeout_ms\x18\x05 \x01(\rR\ttimeoutMs\x12(\n" +
+	"\x10max_staleness_ms\x18\x06 \x01(\rR\x0emaxStalenessMs\"I\n" +
+	"\x06Commit\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x10\n" +
+	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x1d\n" +
+	"\n" +
+	"timeout_ms\x18\x03 \x01(\rR\ttimeoutMs\"9\n" +
+	"\bRollback\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1d\n" +
+	"\n" +
+	"timeout_ms\x18\x02 \x01(\rR\ttimeoutMs\"I\n" +
 	"\tStatement\x12\x10\n" +
 	"\x03sql\x18\x01 \x01(\tR\x03sql\x12*\n" +
 	"\x04args\x18\x02 \x03(\v2\x16.rsqld.sql.v1.ArgumentR\x04args\"I\n" +
@@ -1885,14 +2231,15 @@ const file_transport_wire_sql_proto_rawDesc = "" +
 	"\x04Rows\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\rR\x05count\x12\x16\n" +
-	"\x06packed\x18\x03 \x01(\fR\x06packed\"\xa1\x01\n" +
+	"\x06packed\x18\x03 \x01(\fR\x06packed\"\xde\x01\n" +
 	"\x04Done\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12#\n" +
 	"\rrows_affected\x18\x02 \x01(\x03R\frowsAffected\x12$\n" +
 	"\x0elast_insert_id\x18\x03 \x01(\x03R\flastInsertId\x12\x14\n" +
 	"\x05index\x18\x04 \x01(\x04R\x05index\x12\x12\n" +
 	"\x04more\x18\x05 \x01(\bR\x04more\x12\x14\n" +
-	"\x05wrote\x18\x06 \x01(\bR\x05wrote\"\x88\x02\n" +
+	"\x05wrote\x18\x06 \x01(\bR\x05wrote\x12;\n" +
+	"\vtransaction\x18\a \x01(\x0e2\x19.rsqld.sql.v1.TransactionR\vtransaction\"\xc5\x02\n" +
 	"\x05Error\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12)\n" +
 	"\x05class\x18\x02 \x01(\x0e2\x13.rsqld.sql.v1.ClassR\x05class\x12\x12\n" +
@@ -1902,7 +2249,9 @@ const file_transport_wire_sql_proto_rawDesc = "" +
 	"\x06offset\x18\x06 \x01(\x05R\x06offset\x12)\n" +
 	"\x05retry\x18\a \x01(\x0e2\x13.rsqld.sql.v1.RetryR\x05retry\x12\x1c\n" +
 	"\tstatement\x18\b \x01(\rR\tstatement\x12\x10\n" +
-	"\x03sql\x18\t \x01(\tR\x03sql\"O\n" +
+	"\x03sql\x18\t \x01(\tR\x03sql\x12;\n" +
+	"\vtransaction\x18\n" +
+	" \x01(\x0e2\x19.rsqld.sql.v1.TransactionR\vtransaction\"O\n" +
 	"\x05Moved\x12\x16\n" +
 	"\x06leader\x18\x01 \x01(\x04R\x06leader\x12.\n" +
 	"\amembers\x18\x02 \x03(\v2\x14.rsqld.sql.v1.MemberR\amembers*l\n" +
@@ -1918,7 +2267,11 @@ const file_transport_wire_sql_proto_rawDesc = "" +
 	"\n" +
 	"ROLE_WRITE\x10\x02\x12\x0e\n" +
 	"\n" +
-	"ROLE_ADMIN\x10\x03*\xe7\x01\n" +
+	"ROLE_ADMIN\x10\x03*Q\n" +
+	"\vTransaction\x12\x14\n" +
+	"\x10TRANSACTION_NONE\x10\x00\x12\x14\n" +
+	"\x10TRANSACTION_OPEN\x10\x01\x12\x16\n" +
+	"\x12TRANSACTION_FAILED\x10\x02*\xe7\x01\n" +
 	"\x05Class\x12\x15\n" +
 	"\x11CLASS_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tCLASS_SQL\x10\x01\x12\x0e\n" +
@@ -1951,64 +2304,74 @@ func file_transport_wire_sql_proto_rawDescGZIP() []byte {
 	return file_transport_wire_sql_proto_rawDescData
 }
 
-var file_transport_wire_sql_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_transport_wire_sql_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_transport_wire_sql_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_transport_wire_sql_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_transport_wire_sql_proto_goTypes = []any{
 	(Level)(0),          // 0: rsqld.sql.v1.Level
 	(Role)(0),           // 1: rsqld.sql.v1.Role
-	(Class)(0),          // 2: rsqld.sql.v1.Class
-	(Retry)(0),          // 3: rsqld.sql.v1.Retry
-	(*ClientFrame)(nil), // 4: rsqld.sql.v1.ClientFrame
-	(*ServerFrame)(nil), // 5: rsqld.sql.v1.ServerFrame
-	(*Hello)(nil),       // 6: rsqld.sql.v1.Hello
-	(*Principal)(nil),   // 7: rsqld.sql.v1.Principal
-	(*Member)(nil),      // 8: rsqld.sql.v1.Member
-	(*Welcome)(nil),     // 9: rsqld.sql.v1.Welcome
-	(*Execute)(nil),     // 10: rsqld.sql.v1.Execute
-	(*Statement)(nil),   // 11: rsqld.sql.v1.Statement
-	(*Argument)(nil),    // 12: rsqld.sql.v1.Argument
-	(*Value)(nil),       // 13: rsqld.sql.v1.Value
-	(*Cancel)(nil),      // 14: rsqld.sql.v1.Cancel
-	(*Ping)(nil),        // 15: rsqld.sql.v1.Ping
-	(*Pong)(nil),        // 16: rsqld.sql.v1.Pong
-	(*Control)(nil),     // 17: rsqld.sql.v1.Control
-	(*Columns)(nil),     // 18: rsqld.sql.v1.Columns
-	(*Column)(nil),      // 19: rsqld.sql.v1.Column
-	(*Rows)(nil),        // 20: rsqld.sql.v1.Rows
-	(*Done)(nil),        // 21: rsqld.sql.v1.Done
-	(*Error)(nil),       // 22: rsqld.sql.v1.Error
-	(*Moved)(nil),       // 23: rsqld.sql.v1.Moved
+	(Transaction)(0),    // 2: rsqld.sql.v1.Transaction
+	(Class)(0),          // 3: rsqld.sql.v1.Class
+	(Retry)(0),          // 4: rsqld.sql.v1.Retry
+	(*ClientFrame)(nil), // 5: rsqld.sql.v1.ClientFrame
+	(*ServerFrame)(nil), // 6: rsqld.sql.v1.ServerFrame
+	(*Hello)(nil),       // 7: rsqld.sql.v1.Hello
+	(*Principal)(nil),   // 8: rsqld.sql.v1.Principal
+	(*Member)(nil),      // 9: rsqld.sql.v1.Member
+	(*Welcome)(nil),     // 10: rsqld.sql.v1.Welcome
+	(*Execute)(nil),     // 11: rsqld.sql.v1.Execute
+	(*Begin)(nil),       // 12: rsqld.sql.v1.Begin
+	(*Commit)(nil),      // 13: rsqld.sql.v1.Commit
+	(*Rollback)(nil),    // 14: rsqld.sql.v1.Rollback
+	(*Statement)(nil),   // 15: rsqld.sql.v1.Statement
+	(*Argument)(nil),    // 16: rsqld.sql.v1.Argument
+	(*Value)(nil),       // 17: rsqld.sql.v1.Value
+	(*Cancel)(nil),      // 18: rsqld.sql.v1.Cancel
+	(*Ping)(nil),        // 19: rsqld.sql.v1.Ping
+	(*Pong)(nil),        // 20: rsqld.sql.v1.Pong
+	(*Control)(nil),     // 21: rsqld.sql.v1.Control
+	(*Columns)(nil),     // 22: rsqld.sql.v1.Columns
+	(*Column)(nil),      // 23: rsqld.sql.v1.Column
+	(*Rows)(nil),        // 24: rsqld.sql.v1.Rows
+	(*Done)(nil),        // 25: rsqld.sql.v1.Done
+	(*Error)(nil),       // 26: rsqld.sql.v1.Error
+	(*Moved)(nil),       // 27: rsqld.sql.v1.Moved
 }
 var file_transport_wire_sql_proto_depIdxs = []int32{
-	6,  // 0: rsqld.sql.v1.ClientFrame.hello:type_name -> rsqld.sql.v1.Hello
-	10, // 1: rsqld.sql.v1.ClientFrame.execute:type_name -> rsqld.sql.v1.Execute
-	14, // 2: rsqld.sql.v1.ClientFrame.cancel:type_name -> rsqld.sql.v1.Cancel
-	15, // 3: rsqld.sql.v1.ClientFrame.ping:type_name -> rsqld.sql.v1.Ping
-	17, // 4: rsqld.sql.v1.ClientFrame.control:type_name -> rsqld.sql.v1.Control
-	9,  // 5: rsqld.sql.v1.ServerFrame.welcome:type_name -> rsqld.sql.v1.Welcome
-	18, // 6: rsqld.sql.v1.ServerFrame.columns:type_name -> rsqld.sql.v1.Columns
-	20, // 7: rsqld.sql.v1.ServerFrame.rows:type_name -> rsqld.sql.v1.Rows
-	21, // 8: rsqld.sql.v1.ServerFrame.done:type_name -> rsqld.sql.v1.Done
-	22, // 9: rsqld.sql.v1.ServerFrame.error:type_name -> rsqld.sql.v1.Error
-	23, // 10: rsqld.sql.v1.ServerFrame.moved:type_name -> rsqld.sql.v1.Moved
-	16, // 11: rsqld.sql.v1.ServerFrame.pong:type_name -> rsqld.sql.v1.Pong
-	0,  // 12: rsqld.sql.v1.Hello.level:type_name -> rsqld.sql.v1.Level
-	7,  // 13: rsqld.sql.v1.Hello.on_behalf:type_name -> rsqld.sql.v1.Principal
-	1,  // 14: rsqld.sql.v1.Principal.role:type_name -> rsqld.sql.v1.Role
-	8,  // 15: rsqld.sql.v1.Welcome.members:type_name -> rsqld.sql.v1.Member
-	11, // 16: rsqld.sql.v1.Execute.statements:type_name -> rsqld.sql.v1.Statement
-	0,  // 17: rsqld.sql.v1.Execute.level:type_name -> rsqld.sql.v1.Level
-	12, // 18: rsqld.sql.v1.Statement.args:type_name -> rsqld.sql.v1.Argument
-	13, // 19: rsqld.sql.v1.Argument.value:type_name -> rsqld.sql.v1.Value
-	19, // 20: rsqld.sql.v1.Columns.columns:type_name -> rsqld.sql.v1.Column
-	2,  // 21: rsqld.sql.v1.Error.class:type_name -> rsqld.sql.v1.Class
-	3,  // 22: rsqld.sql.v1.Error.retry:type_name -> rsqld.sql.v1.Retry
-	8,  // 23: rsqld.sql.v1.Moved.members:type_name -> rsqld.sql.v1.Member
-	24, // [24:24] is the sub-list for method output_type
-	24, // [24:24] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	7,  // 0: rsqld.sql.v1.ClientFrame.hello:type_name -> rsqld.sql.v1.Hello
+	11, // 1: rsqld.sql.v1.ClientFrame.execute:type_name -> rsqld.sql.v1.Execute
+	18, // 2: rsqld.sql.v1.ClientFrame.cancel:type_name -> rsqld.sql.v1.Cancel
+	19, // 3: rsqld.sql.v1.ClientFrame.ping:type_name -> rsqld.sql.v1.Ping
+	21, // 4: rsqld.sql.v1.ClientFrame.control:type_name -> rsqld.sql.v1.Control
+	12, // 5: rsqld.sql.v1.ClientFrame.begin:type_name -> rsqld.sql.v1.Begin
+	13, // 6: rsqld.sql.v1.ClientFrame.commit:type_name -> rsqld.sql.v1.Commit
+	14, // 7: rsqld.sql.v1.ClientFrame.rollback:type_name -> rsqld.sql.v1.Rollback
+	10, // 8: rsqld.sql.v1.ServerFrame.welcome:type_name -> rsqld.sql.v1.Welcome
+	22, // 9: rsqld.sql.v1.ServerFrame.columns:type_name -> rsqld.sql.v1.Columns
+	24, // 10: rsqld.sql.v1.ServerFrame.rows:type_name -> rsqld.sql.v1.Rows
+	25, // 11: rsqld.sql.v1.ServerFrame.done:type_name -> rsqld.sql.v1.Done
+	26, // 12: rsqld.sql.v1.ServerFrame.error:type_name -> rsqld.sql.v1.Error
+	27, // 13: rsqld.sql.v1.ServerFrame.moved:type_name -> rsqld.sql.v1.Moved
+	20, // 14: rsqld.sql.v1.ServerFrame.pong:type_name -> rsqld.sql.v1.Pong
+	0,  // 15: rsqld.sql.v1.Hello.level:type_name -> rsqld.sql.v1.Level
+	8,  // 16: rsqld.sql.v1.Hello.on_behalf:type_name -> rsqld.sql.v1.Principal
+	1,  // 17: rsqld.sql.v1.Principal.role:type_name -> rsqld.sql.v1.Role
+	9,  // 18: rsqld.sql.v1.Welcome.members:type_name -> rsqld.sql.v1.Member
+	15, // 19: rsqld.sql.v1.Execute.statements:type_name -> rsqld.sql.v1.Statement
+	0,  // 20: rsqld.sql.v1.Execute.level:type_name -> rsqld.sql.v1.Level
+	0,  // 21: rsqld.sql.v1.Begin.level:type_name -> rsqld.sql.v1.Level
+	16, // 22: rsqld.sql.v1.Statement.args:type_name -> rsqld.sql.v1.Argument
+	17, // 23: rsqld.sql.v1.Argument.value:type_name -> rsqld.sql.v1.Value
+	23, // 24: rsqld.sql.v1.Columns.columns:type_name -> rsqld.sql.v1.Column
+	2,  // 25: rsqld.sql.v1.Done.transaction:type_name -> rsqld.sql.v1.Transaction
+	3,  // 26: rsqld.sql.v1.Error.class:type_name -> rsqld.sql.v1.Class
+	4,  // 27: rsqld.sql.v1.Error.retry:type_name -> rsqld.sql.v1.Retry
+	2,  // 28: rsqld.sql.v1.Error.transaction:type_name -> rsqld.sql.v1.Transaction
+	9,  // 29: rsqld.sql.v1.Moved.members:type_name -> rsqld.sql.v1.Member
+	30, // [30:30] is the sub-list for method output_type
+	30, // [30:30] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_transport_wire_sql_proto_init() }
@@ -2022,6 +2385,9 @@ func file_transport_wire_sql_proto_init() {
 		(*ClientFrame_Cancel)(nil),
 		(*ClientFrame_Ping)(nil),
 		(*ClientFrame_Control)(nil),
+		(*ClientFrame_Begin)(nil),
+		(*ClientFrame_Commit)(nil),
+		(*ClientFrame_Rollback)(nil),
 	}
 	file_transport_wire_sql_proto_msgTypes[1].OneofWrappers = []any{
 		(*ServerFrame_Welcome)(nil),
@@ -2032,7 +2398,7 @@ func file_transport_wire_sql_proto_init() {
 		(*ServerFrame_Moved)(nil),
 		(*ServerFrame_Pong)(nil),
 	}
-	file_transport_wire_sql_proto_msgTypes[9].OneofWrappers = []any{
+	file_transport_wire_sql_proto_msgTypes[12].OneofWrappers = []any{
 		(*Value_Integer)(nil),
 		(*Value_Real)(nil),
 		(*Value_Text)(nil),
@@ -2043,8 +2409,8 @@ func file_transport_wire_sql_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_transport_wire_sql_proto_rawDesc), len(file_transport_wire_sql_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   20,
+			NumEnums:      5,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
