@@ -10,7 +10,8 @@ import (
 const (
 	// MaxBytes is the size of an encoded command: as much as one entry of the log holds (setting log.max_entry).
 	MaxBytes = 64 << 20
-	// MaxStatements is the number of statements of a Script; each may be a text of several SQL statements.
+	// MaxStatements is the number of statements of a Script, each of which may be a text of several SQL statements, and of
+	// the steps of a Transaction.
 	MaxStatements = 100_000
 	// MaxNameBytes bounds a member's name and its address, and the names and values of settings.
 	MaxNameBytes = 1024
@@ -59,6 +60,13 @@ func check(c *commandpb.Command) error {
 		return nil
 	case *commandpb.Command_ChangeSettings:
 		return checkSettings(body.ChangeSettings.GetSettings())
+	case *commandpb.Command_Transaction:
+		return checkTransaction(body.Transaction)
+	case *commandpb.Command_Abandon:
+		if len(c.Session) == 0 || c.Seq == 0 {
+			return fmt.Errorf("%w: it abandons a write without a session and a number", ErrMalformed)
+		}
+		return nil
 	}
 	return fmt.Errorf("%w: it has no body that version %d knows", ErrMalformed, c.Version)
 }
@@ -70,6 +78,23 @@ func checkScript(s *commandpb.Script) error {
 	for i, statement := range s.GetStatements() {
 		if statement == nil {
 			return fmt.Errorf("%w: statement %d is missing", ErrMalformed, i)
+		}
+	}
+	return nil
+}
+
+func checkTransaction(t *commandpb.Transaction) error {
+	if len(t.GetSteps()) > MaxStatements {
+		return tooLarge("steps of a transaction", len(t.GetSteps()), MaxStatements)
+	}
+	for i, step := range t.GetSteps() {
+		switch kind := step.GetKind().(type) {
+		case *commandpb.Step_Statement:
+			if kind.Statement == nil {
+				return fmt.Errorf("%w: the statement of step %d is missing", ErrMalformed, i)
+			}
+		case nil:
+			return fmt.Errorf("%w: step %d has no kind that this version knows", ErrMalformed, i)
 		}
 	}
 	return nil

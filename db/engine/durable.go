@@ -8,12 +8,13 @@ import (
 
 // Durable makes everything applied so far durable and returns how far that is. Whoever drops entries of the raft log calls
 // it first: batches are not synced one by one, so that after a loss of power the entries since the last sync are applied
-// again, and must still be there. It waits for a running Apply.
+// again, and must still be there. It waits for a running Apply,
+// and for the end of a transaction.
 //
 // It costs one sync of SQLite's write-ahead log, whatever reads go on. After an error nothing is known to be durable, and
 // the database is opened again by the next call, as after an error of Apply.
 func (e *Engine) Durable() (raft.Base, error) {
-	e.applying.Lock()
+	e.settle()
 	defer e.applying.Unlock()
 	if err := e.reopen(); err != nil {
 		return raft.Base{}, err

@@ -56,6 +56,8 @@ type Engine struct {
 	commands command.Decoder
 	// writer is nil after an error of the environment and after Close; Apply and Base open it again.
 	writer *writer
+	// transaction is the one that is open, or nil. It is written under applying.
+	transaction atomic.Pointer[Transaction]
 	// damage is what a read has found. See Damage.
 	damage atomic.Pointer[damage]
 	// committed is the state as of the newest commit.
@@ -120,7 +122,7 @@ func (e *Engine) open() error {
 			return err
 		}
 	}
-	if err := found.removeOthers(); err != nil {
+	if err := errors.Join(found.removeOthers(), removeSpools(e.config.SnapshotDir)); err != nil {
 		return err
 	}
 	if e.writer, err = openWriter(e.file(), false, e.config.Fault); err != nil {
@@ -159,8 +161,10 @@ func (e *Engine) create() error {
 // An error means that this node cannot go on now: its disk or memory failed, or the program is too old for an entry.
 // Nothing was recorded then of the entries after those whose results are returned. The next call opens the database
 // again and may succeed. Applied may be behind the results until then.
+//
+// A transaction that is open is undone: what it saw is over.
 func (e *Engine) Apply(entries []raft.Entry) ([]raft.Result, error) {
-	e.applying.Lock()
+	e.evict()
 	defer e.applying.Unlock()
 	results := make([]raft.Result, 0, len(entries))
 	if err := errors.Join(e.Quarantined(), e.reopen()); err != nil {
@@ -244,12 +248,19 @@ func (e *Engine) Close() error {
 		return nil
 	}
 	e.cancel()
+	if t := e.transaction.Load(); t != nil {
+		t.Kill(ErrClosed)
+	}
 	e.copying.Lock() // the last Snapshot has ended
 	defer e.copying.Unlock()
 	errs := []error{e.checkpointer.close(), e.readers.close(), e.classifier.close()}
 	e.applying.Lock() // nothing begins a verification from here on
 	defer e.applying.Unlock()
 	e.verifications.working.Wait()
+	if t := e.transaction.Load(); t != nil { // begun since
+		t.stop(ErrClosed)
+		e.undo(t)
+	}
 	if e.writer != nil {
 		errs = append(errs, e.writer.close())
 		e.writer = nil

@@ -101,6 +101,10 @@ func (w *writer) body(c *commandpb.Command, r *Result) (err error) {
 	switch body := c.Body.(type) {
 	case *commandpb.Command_Script:
 		return w.script(body.Script, r)
+	case *commandpb.Command_Transaction:
+		return w.transaction(body.Transaction, r)
+	case *commandpb.Command_Abandon:
+		return ErrAbandoned
 	case *commandpb.Command_Bootstrap:
 		w.changed = true
 		return w.bootstrap(body.Bootstrap)

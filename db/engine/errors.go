@@ -138,7 +138,7 @@ func (r *refusal) Unwrap() error { return r.error }
 // refusals are the sentinels that become results.
 var refusals = []error{
 	ErrBootstrapped, ErrNotBootstrapped, ErrTokenUnknown, ErrTokenExpired, ErrTokenUsed, ErrTokenLearner, ErrTokenExists, ErrMemberUnknown,
-	ErrMemberRemoved, ErrMemberKey,
+	ErrMemberRemoved, ErrMemberKey, ErrStepDiffers, ErrAbandoned,
 }
 
 // deterministic reports whether err is a function of the entry and the rows alone, and so becomes the entry's result.

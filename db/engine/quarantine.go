@@ -12,7 +12,7 @@ var ErrQuarantined = errors.New("this node's database is quarantined")
 // What it holds stays as it is.
 func (e *Engine) Quarantine(why error) {
 	refusal := fmt.Errorf("%w: %w", ErrQuarantined, why)
-	e.applying.Lock() // a running Apply ends before
+	e.evict() // a running Apply ends before
 	defer e.applying.Unlock()
 	e.quarantined.Store(&refusal)
 }

@@ -65,25 +65,34 @@ func (x *scriptRun) next(text string, args *arguments) (rest string, err error) 
 // run steps a statement to its end and keeps its result.
 func (x *scriptRun) run(stmt *sqlite.Stmt) error {
 	r := StatementResult{Columns: columns(stmt)}
-	before := x.conn.TotalChanges()
-	x.meter.beginStatement()
-	err := x.steps(stmt, &r)
-	x.meter.endStatement()
-	x.meter.check(x.conn.TotalChanges())
-	switch {
-	case x.meter.breach != nil:
-		return x.meter.breach
-	case err != nil && x.users.facts.refusal != nil: // SQLite prepared the statement again while it stepped
-		return x.users.facts.refusal
-	case err != nil:
-		return x.state.limits.named(err)
+	changed, err := x.execute(func() error { return x.steps(stmt, &r) })
+	if err != nil {
+		return err
 	}
-	if x.conn.TotalChanges() != before {
-		r.RowsAffected = x.conn.Changes()
-	}
-	r.LastInsertID = x.conn.LastInsertRowID()
+	r.RowsAffected, r.LastInsertID = changed, x.conn.LastInsertRowID()
 	x.result.add(r)
 	return x.inspect()
+}
+
+// execute steps a statement that is recorded under the limits of the cluster, and returns how many rows it changed.
+func (w *writer) execute(steps func() error) (changed int64, err error) {
+	before := w.conn.TotalChanges()
+	w.meter.beginStatement()
+	err = steps()
+	w.meter.endStatement()
+	w.meter.check(w.conn.TotalChanges())
+	switch {
+	case w.meter.breach != nil:
+		return 0, w.meter.breach
+	case err != nil && w.users.facts.refusal != nil: // SQLite prepared the statement again while it stepped
+		return 0, w.users.facts.refusal
+	case err != nil:
+		return 0, w.state.limits.named(err)
+	}
+	if w.conn.TotalChanges() != before {
+		changed = w.conn.Changes()
+	}
+	return changed, nil
 }
 
 // steps runs the statement and keeps its rows as far as there is room. A statement whose rows do not fit is run to its
@@ -107,27 +116,27 @@ func (x *scriptRun) steps(stmt *sqlite.Stmt, r *StatementResult) error {
 }
 
 // inspect looks at what the authorizer cannot see: names that a statement has made up.
-func (x *scriptRun) inspect() error {
-	f := &x.users.facts
+func (w *writer) inspect() error {
+	f := &w.users.facts
 	if f.createdTable != "" && f.selects {
-		if err := x.checkColumns(f.createdTable); err != nil {
+		if err := w.checkColumns(f.createdTable); err != nil {
 			return err
 		}
 	}
 	if f.alter {
-		return x.checkNames()
+		return w.checkNames()
 	}
 	return nil
 }
 
 // checkColumns refuses a table whose columns SQLite has named at random: of more than four equal names in the SELECT of
 // a CREATE TABLE AS the later ones get "name:" and a random number.
-func (x *scriptRun) checkColumns(table string) error {
+func (w *writer) checkColumns(table string) error {
 	const sql = `WITH c(name, base) AS (SELECT name, rtrim(name, '0123456789') FROM pragma_table_xinfo(?1))
 		SELECT count(*) FROM c WHERE base LIKE '%:' AND CAST(substr(name, length(base) + 1) AS INTEGER) > 3
 			AND rtrim(base, ':') COLLATE NOCASE IN (SELECT name FROM c)`
 	count := int64(0)
-	err := queryInternal(x.conn, sql, func(stmt *sqlite.Stmt) error {
+	err := queryInternal(w.conn, sql, func(stmt *sqlite.Stmt) error {
 		count = stmt.ColumnInt64(0)
 		return nil
 	}, table)
@@ -141,8 +150,8 @@ func (x *scriptRun) checkColumns(table string) error {
 }
 
 // checkNames refuses a new name that belongs to the engine. ALTER TABLE does not tell the authorizer the new name.
-func (x *scriptRun) checkNames() error {
-	return queryInternal(x.conn, "SELECT name FROM sqlite_schema WHERE name LIKE '\\_rsqld%' ESCAPE '\\' AND type IN ('table', 'view')",
+func (w *writer) checkNames() error {
+	return queryInternal(w.conn, "SELECT name FROM sqlite_schema WHERE name LIKE '\\_rsqld%' ESCAPE '\\' AND type IN ('table', 'view')",
 		func(stmt *sqlite.Stmt) error {
 			if name := stmt.ColumnText(0); !internalTables[name] {
 				return &PolicyError{"the name " + name, "names that begin with " + internalPrefix + " belong to rsqld itself; choose another name"}

@@ -49,7 +49,7 @@ type mover interface{ MoveTo(path string) error }
 // is the one in use: a crash leaves the old one or the new one. Reads that run go on in the old one, which goes with the
 // last of them; later ones see the new one. The result chains of earlier indexes are forgotten, and a quarantine has ended.
 func (e *Engine) Restore(meta raft.SnapshotMeta, content io.ReaderAt) error {
-	e.applying.Lock()
+	e.evict()
 	defer e.applying.Unlock()
 	if e.closed.Load() {
 		return ErrClosed

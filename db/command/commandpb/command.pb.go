@@ -76,7 +76,7 @@ func (x StoredError_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use StoredError_Kind.Descriptor instead.
 func (StoredError_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{15, 0}
+	return file_db_command_command_proto_rawDescGZIP(), []int{18, 0}
 }
 
 type Command struct {
@@ -95,6 +95,8 @@ type Command struct {
 	//	*Command_Bootstrap
 	//	*Command_ChangeSettings
 	//	*Command_Verify
+	//	*Command_Transaction
+	//	*Command_Abandon
 	Body          isCommand_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -235,6 +237,24 @@ func (x *Command) GetVerify() *Verify {
 	return nil
 }
 
+func (x *Command) GetTransaction() *Transaction {
+	if x != nil {
+		if x, ok := x.Body.(*Command_Transaction); ok {
+			return x.Transaction
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetAbandon() *Abandon {
+	if x != nil {
+		if x, ok := x.Body.(*Command_Abandon); ok {
+			return x.Abandon
+		}
+	}
+	return nil
+}
+
 type isCommand_Body interface {
 	isCommand_Body()
 }
@@ -267,6 +287,14 @@ type Command_Verify struct {
 	Verify *Verify `protobuf:"bytes,17,opt,name=verify,proto3,oneof"`
 }
 
+type Command_Transaction struct {
+	Transaction *Transaction `protobuf:"bytes,18,opt,name=transaction,proto3,oneof"`
+}
+
+type Command_Abandon struct {
+	Abandon *Abandon `protobuf:"bytes,19,opt,name=abandon,proto3,oneof"`
+}
+
 func (*Command_Script) isCommand_Body() {}
 
 func (*Command_MintToken) isCommand_Body() {}
@@ -280,6 +308,10 @@ func (*Command_Bootstrap) isCommand_Body() {}
 func (*Command_ChangeSettings) isCommand_Body() {}
 
 func (*Command_Verify) isCommand_Body() {}
+
+func (*Command_Transaction) isCommand_Body() {}
+
+func (*Command_Abandon) isCommand_Body() {}
 
 // Script is SQL that is executed whole or not at all.
 type Script struct {
@@ -431,6 +463,245 @@ func (x *Argument) GetValue() *Value {
 	return nil
 }
 
+// Transaction is what an interactive transaction did, in order, as its leader saw it. It is executed whole or not at
+// all: each step must come to what is written here.
+type Transaction struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Steps         []*Step                `protobuf:"bytes,1,rep,name=steps,proto3" json:"steps,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Transaction) Reset() {
+	*x = Transaction{}
+	mi := &file_db_command_command_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Transaction) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Transaction) ProtoMessage() {}
+
+func (x *Transaction) ProtoReflect() protoreflect.Message {
+	mi := &file_db_command_command_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Transaction.ProtoReflect.Descriptor instead.
+func (*Transaction) Descriptor() ([]byte, []int) {
+	return file_db_command_command_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Transaction) GetSteps() []*Step {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+// Step is a statement that may have written, or moved a savepoint.
+type Step struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Kind:
+	//
+	//	*Step_Statement
+	//	*Step_Savepoint
+	//	*Step_Release
+	//	*Step_RollbackTo
+	Kind          isStep_Kind `protobuf_oneof:"kind"`
+	Time          int64       `protobuf:"varint,5,opt,name=time,proto3" json:"time,omitempty"` // of this statement, never smaller than that before
+	Seed          uint64      `protobuf:"fixed64,6,opt,name=seed,proto3" json:"seed,omitempty"`
+	Extended      int32       `protobuf:"zigzag32,7,opt,name=extended,proto3" json:"extended,omitempty"` // SQLite's extended result code; zero: it ended well, and
+	RowsAffected  int64       `protobuf:"zigzag64,8,opt,name=rows_affected,json=rowsAffected,proto3" json:"rows_affected,omitempty"`
+	LastInsertId  int64       `protobuf:"zigzag64,9,opt,name=last_insert_id,json=lastInsertId,proto3" json:"last_insert_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Step) Reset() {
+	*x = Step{}
+	mi := &file_db_command_command_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Step) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Step) ProtoMessage() {}
+
+func (x *Step) ProtoReflect() protoreflect.Message {
+	mi := &file_db_command_command_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Step.ProtoReflect.Descriptor instead.
+func (*Step) Descriptor() ([]byte, []int) {
+	return file_db_command_command_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Step) GetKind() isStep_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
+}
+
+func (x *Step) GetStatement() *Statement {
+	if x != nil {
+		if x, ok := x.Kind.(*Step_Statement); ok {
+			return x.Statement
+		}
+	}
+	return nil
+}
+
+func (x *Step) GetSavepoint() string {
+	if x != nil {
+		if x, ok := x.Kind.(*Step_Savepoint); ok {
+			return x.Savepoint
+		}
+	}
+	return ""
+}
+
+func (x *Step) GetRelease() string {
+	if x != nil {
+		if x, ok := x.Kind.(*Step_Release); ok {
+			return x.Release
+		}
+	}
+	return ""
+}
+
+func (x *Step) GetRollbackTo() string {
+	if x != nil {
+		if x, ok := x.Kind.(*Step_RollbackTo); ok {
+			return x.RollbackTo
+		}
+	}
+	return ""
+}
+
+func (x *Step) GetTime() int64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
+func (x *Step) GetSeed() uint64 {
+	if x != nil {
+		return x.Seed
+	}
+	return 0
+}
+
+func (x *Step) GetExtended() int32 {
+	if x != nil {
+		return x.Extended
+	}
+	return 0
+}
+
+func (x *Step) GetRowsAffected() int64 {
+	if x != nil {
+		return x.RowsAffected
+	}
+	return 0
+}
+
+func (x *Step) GetLastInsertId() int64 {
+	if x != nil {
+		return x.LastInsertId
+	}
+	return 0
+}
+
+type isStep_Kind interface {
+	isStep_Kind()
+}
+
+type Step_Statement struct {
+	Statement *Statement `protobuf:"bytes,1,opt,name=statement,proto3,oneof"` // one SQL statement
+}
+
+type Step_Savepoint struct {
+	Savepoint string `protobuf:"bytes,2,opt,name=savepoint,proto3,oneof"` // the name of a savepoint to set,
+}
+
+type Step_Release struct {
+	Release string `protobuf:"bytes,3,opt,name=release,proto3,oneof"` // to release,
+}
+
+type Step_RollbackTo struct {
+	RollbackTo string `protobuf:"bytes,4,opt,name=rollback_to,json=rollbackTo,proto3,oneof"` // to go back to
+}
+
+func (*Step_Statement) isStep_Kind() {}
+
+func (*Step_Savepoint) isStep_Kind() {}
+
+func (*Step_Release) isStep_Kind() {}
+
+func (*Step_RollbackTo) isStep_Kind() {}
+
+// Abandon makes the number of a session's write one that was not executed, unless it was: whoever has lost the answer
+// to a write learns by it which of the two it is.
+type Abandon struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Abandon) Reset() {
+	*x = Abandon{}
+	mi := &file_db_command_command_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Abandon) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Abandon) ProtoMessage() {}
+
+func (x *Abandon) ProtoReflect() protoreflect.Message {
+	mi := &file_db_command_command_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Abandon.ProtoReflect.Descriptor instead.
+func (*Abandon) Descriptor() ([]byte, []int) {
+	return file_db_command_command_proto_rawDescGZIP(), []int{6}
+}
+
 type Value struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Kind:
@@ -446,7 +717,7 @@ type Value struct {
 
 func (x *Value) Reset() {
 	*x = Value{}
-	mi := &file_db_command_command_proto_msgTypes[4]
+	mi := &file_db_command_command_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -458,7 +729,7 @@ func (x *Value) String() string {
 func (*Value) ProtoMessage() {}
 
 func (x *Value) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[4]
+	mi := &file_db_command_command_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -471,7 +742,7 @@ func (x *Value) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Value.ProtoReflect.Descriptor instead.
 func (*Value) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{4}
+	return file_db_command_command_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Value) GetKind() isValue_Kind {
@@ -558,7 +829,7 @@ type Bootstrap struct {
 
 func (x *Bootstrap) Reset() {
 	*x = Bootstrap{}
-	mi := &file_db_command_command_proto_msgTypes[5]
+	mi := &file_db_command_command_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -570,7 +841,7 @@ func (x *Bootstrap) String() string {
 func (*Bootstrap) ProtoMessage() {}
 
 func (x *Bootstrap) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[5]
+	mi := &file_db_command_command_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -583,7 +854,7 @@ func (x *Bootstrap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bootstrap.ProtoReflect.Descriptor instead.
 func (*Bootstrap) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{5}
+	return file_db_command_command_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Bootstrap) GetCluster() []byte {
@@ -624,7 +895,7 @@ type ChangeSettings struct {
 
 func (x *ChangeSettings) Reset() {
 	*x = ChangeSettings{}
-	mi := &file_db_command_command_proto_msgTypes[6]
+	mi := &file_db_command_command_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -636,7 +907,7 @@ func (x *ChangeSettings) String() string {
 func (*ChangeSettings) ProtoMessage() {}
 
 func (x *ChangeSettings) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[6]
+	mi := &file_db_command_command_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -649,7 +920,7 @@ func (x *ChangeSettings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeSettings.ProtoReflect.Descriptor instead.
 func (*ChangeSettings) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{6}
+	return file_db_command_command_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ChangeSettings) GetSettings() map[string]string {
@@ -669,7 +940,7 @@ type Verify struct {
 
 func (x *Verify) Reset() {
 	*x = Verify{}
-	mi := &file_db_command_command_proto_msgTypes[7]
+	mi := &file_db_command_command_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -681,7 +952,7 @@ func (x *Verify) String() string {
 func (*Verify) ProtoMessage() {}
 
 func (x *Verify) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[7]
+	mi := &file_db_command_command_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -694,7 +965,7 @@ func (x *Verify) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verify.ProtoReflect.Descriptor instead.
 func (*Verify) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{7}
+	return file_db_command_command_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Verify) GetId() []byte {
@@ -717,7 +988,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_db_command_command_proto_msgTypes[8]
+	mi := &file_db_command_command_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -729,7 +1000,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[8]
+	mi := &file_db_command_command_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -742,7 +1013,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{8}
+	return file_db_command_command_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Member) GetId() uint64 {
@@ -795,7 +1066,7 @@ type MintToken struct {
 
 func (x *MintToken) Reset() {
 	*x = MintToken{}
-	mi := &file_db_command_command_proto_msgTypes[9]
+	mi := &file_db_command_command_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -807,7 +1078,7 @@ func (x *MintToken) String() string {
 func (*MintToken) ProtoMessage() {}
 
 func (x *MintToken) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[9]
+	mi := &file_db_command_command_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -820,7 +1091,7 @@ func (x *MintToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MintToken.ProtoReflect.Descriptor instead.
 func (*MintToken) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{9}
+	return file_db_command_command_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *MintToken) GetId() []byte {
@@ -876,7 +1147,7 @@ type UseToken struct {
 
 func (x *UseToken) Reset() {
 	*x = UseToken{}
-	mi := &file_db_command_command_proto_msgTypes[10]
+	mi := &file_db_command_command_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -888,7 +1159,7 @@ func (x *UseToken) String() string {
 func (*UseToken) ProtoMessage() {}
 
 func (x *UseToken) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[10]
+	mi := &file_db_command_command_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -901,7 +1172,7 @@ func (x *UseToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UseToken.ProtoReflect.Descriptor instead.
 func (*UseToken) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{10}
+	return file_db_command_command_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *UseToken) GetId() []byte {
@@ -929,7 +1200,7 @@ type SetMember struct {
 
 func (x *SetMember) Reset() {
 	*x = SetMember{}
-	mi := &file_db_command_command_proto_msgTypes[11]
+	mi := &file_db_command_command_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -941,7 +1212,7 @@ func (x *SetMember) String() string {
 func (*SetMember) ProtoMessage() {}
 
 func (x *SetMember) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[11]
+	mi := &file_db_command_command_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -954,7 +1225,7 @@ func (x *SetMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMember.ProtoReflect.Descriptor instead.
 func (*SetMember) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{11}
+	return file_db_command_command_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SetMember) GetMember() *Member {
@@ -982,7 +1253,7 @@ type StoredResult struct {
 
 func (x *StoredResult) Reset() {
 	*x = StoredResult{}
-	mi := &file_db_command_command_proto_msgTypes[12]
+	mi := &file_db_command_command_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -994,7 +1265,7 @@ func (x *StoredResult) String() string {
 func (*StoredResult) ProtoMessage() {}
 
 func (x *StoredResult) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[12]
+	mi := &file_db_command_command_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1007,7 +1278,7 @@ func (x *StoredResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredResult.ProtoReflect.Descriptor instead.
 func (*StoredResult) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{12}
+	return file_db_command_command_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *StoredResult) GetStatements() []*StoredStatement {
@@ -1038,7 +1309,7 @@ type StoredStatement struct {
 
 func (x *StoredStatement) Reset() {
 	*x = StoredStatement{}
-	mi := &file_db_command_command_proto_msgTypes[13]
+	mi := &file_db_command_command_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1050,7 +1321,7 @@ func (x *StoredStatement) String() string {
 func (*StoredStatement) ProtoMessage() {}
 
 func (x *StoredStatement) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[13]
+	mi := &file_db_command_command_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1063,7 +1334,7 @@ func (x *StoredStatement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredStatement.ProtoReflect.Descriptor instead.
 func (*StoredStatement) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{13}
+	return file_db_command_command_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StoredStatement) GetRowsAffected() int64 {
@@ -1118,7 +1389,7 @@ type StoredColumn struct {
 
 func (x *StoredColumn) Reset() {
 	*x = StoredColumn{}
-	mi := &file_db_command_command_proto_msgTypes[14]
+	mi := &file_db_command_command_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1130,7 +1401,7 @@ func (x *StoredColumn) String() string {
 func (*StoredColumn) ProtoMessage() {}
 
 func (x *StoredColumn) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[14]
+	mi := &file_db_command_command_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1143,7 +1414,7 @@ func (x *StoredColumn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredColumn.ProtoReflect.Descriptor instead.
 func (*StoredColumn) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{14}
+	return file_db_command_command_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *StoredColumn) GetName() string {
@@ -1176,7 +1447,7 @@ type StoredError struct {
 
 func (x *StoredError) Reset() {
 	*x = StoredError{}
-	mi := &file_db_command_command_proto_msgTypes[15]
+	mi := &file_db_command_command_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1188,7 +1459,7 @@ func (x *StoredError) String() string {
 func (*StoredError) ProtoMessage() {}
 
 func (x *StoredError) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[15]
+	mi := &file_db_command_command_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1201,7 +1472,7 @@ func (x *StoredError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredError.ProtoReflect.Descriptor instead.
 func (*StoredError) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{15}
+	return file_db_command_command_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *StoredError) GetKind() StoredError_Kind {
@@ -1257,7 +1528,7 @@ var File_db_command_command_proto protoreflect.FileDescriptor
 
 const file_db_command_command_proto_rawDesc = "" +
 	"\n" +
-	"\x18db/command/command.proto\x12\x10rsqld.command.v1\"\xa8\x04\n" +
+	"\x18db/command/command.proto\x12\x10rsqld.command.v1\"\xa2\x05\n" +
 	"\aCommand\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x12\n" +
 	"\x04time\x18\x02 \x01(\x03R\x04time\x12\x12\n" +
@@ -1273,7 +1544,9 @@ const file_db_command_command_proto_rawDesc = "" +
 	"set_member\x18\r \x01(\v2\x1b.rsqld.command.v1.SetMemberH\x00R\tsetMember\x12;\n" +
 	"\tbootstrap\x18\x0e \x01(\v2\x1b.rsqld.command.v1.BootstrapH\x00R\tbootstrap\x12K\n" +
 	"\x0fchange_settings\x18\x10 \x01(\v2 .rsqld.command.v1.ChangeSettingsH\x00R\x0echangeSettings\x122\n" +
-	"\x06verify\x18\x11 \x01(\v2\x18.rsqld.command.v1.VerifyH\x00R\x06verifyB\x06\n" +
+	"\x06verify\x18\x11 \x01(\v2\x18.rsqld.command.v1.VerifyH\x00R\x06verify\x12A\n" +
+	"\vtransaction\x18\x12 \x01(\v2\x1d.rsqld.command.v1.TransactionH\x00R\vtransaction\x125\n" +
+	"\aabandon\x18\x13 \x01(\v2\x19.rsqld.command.v1.AbandonH\x00R\aabandonB\x06\n" +
 	"\x04body\"E\n" +
 	"\x06Script\x12;\n" +
 	"\n" +
@@ -1284,7 +1557,22 @@ const file_db_command_command_proto_rawDesc = "" +
 	"\x04args\x18\x02 \x03(\v2\x1a.rsqld.command.v1.ArgumentR\x04args\"M\n" +
 	"\bArgument\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12-\n" +
-	"\x05value\x18\x02 \x01(\v2\x17.rsqld.command.v1.ValueR\x05value\"m\n" +
+	"\x05value\x18\x02 \x01(\v2\x17.rsqld.command.v1.ValueR\x05value\";\n" +
+	"\vTransaction\x12,\n" +
+	"\x05steps\x18\x01 \x03(\v2\x16.rsqld.command.v1.StepR\x05steps\"\xb9\x02\n" +
+	"\x04Step\x12;\n" +
+	"\tstatement\x18\x01 \x01(\v2\x1b.rsqld.command.v1.StatementH\x00R\tstatement\x12\x1e\n" +
+	"\tsavepoint\x18\x02 \x01(\tH\x00R\tsavepoint\x12\x1a\n" +
+	"\arelease\x18\x03 \x01(\tH\x00R\arelease\x12!\n" +
+	"\vrollback_to\x18\x04 \x01(\tH\x00R\n" +
+	"rollbackTo\x12\x12\n" +
+	"\x04time\x18\x05 \x01(\x03R\x04time\x12\x12\n" +
+	"\x04seed\x18\x06 \x01(\x06R\x04seed\x12\x1a\n" +
+	"\bextended\x18\a \x01(\x11R\bextended\x12#\n" +
+	"\rrows_affected\x18\b \x01(\x12R\frowsAffected\x12$\n" +
+	"\x0elast_insert_id\x18\t \x01(\x12R\flastInsertIdB\x06\n" +
+	"\x04kind\"\t\n" +
+	"\aAbandon\"m\n" +
 	"\x05Value\x12\x1a\n" +
 	"\ainteger\x18\x01 \x01(\x12H\x00R\ainteger\x12\x14\n" +
 	"\x04real\x18\x02 \x01(\x01H\x00R\x04real\x12\x14\n" +
@@ -1370,54 +1658,61 @@ func file_db_command_command_proto_rawDescGZIP() []byte {
 }
 
 var file_db_command_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_db_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_db_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_db_command_command_proto_goTypes = []any{
 	(StoredError_Kind)(0),   // 0: rsqld.command.v1.StoredError.Kind
 	(*Command)(nil),         // 1: rsqld.command.v1.Command
 	(*Script)(nil),          // 2: rsqld.command.v1.Script
 	(*Statement)(nil),       // 3: rsqld.command.v1.Statement
 	(*Argument)(nil),        // 4: rsqld.command.v1.Argument
-	(*Value)(nil),           // 5: rsqld.command.v1.Value
-	(*Bootstrap)(nil),       // 6: rsqld.command.v1.Bootstrap
-	(*ChangeSettings)(nil),  // 7: rsqld.command.v1.ChangeSettings
-	(*Verify)(nil),          // 8: rsqld.command.v1.Verify
-	(*Member)(nil),          // 9: rsqld.command.v1.Member
-	(*MintToken)(nil),       // 10: rsqld.command.v1.MintToken
-	(*UseToken)(nil),        // 11: rsqld.command.v1.UseToken
-	(*SetMember)(nil),       // 12: rsqld.command.v1.SetMember
-	(*StoredResult)(nil),    // 13: rsqld.command.v1.StoredResult
-	(*StoredStatement)(nil), // 14: rsqld.command.v1.StoredStatement
-	(*StoredColumn)(nil),    // 15: rsqld.command.v1.StoredColumn
-	(*StoredError)(nil),     // 16: rsqld.command.v1.StoredError
-	nil,                     // 17: rsqld.command.v1.Bootstrap.SettingsEntry
-	nil,                     // 18: rsqld.command.v1.ChangeSettings.SettingsEntry
+	(*Transaction)(nil),     // 5: rsqld.command.v1.Transaction
+	(*Step)(nil),            // 6: rsqld.command.v1.Step
+	(*Abandon)(nil),         // 7: rsqld.command.v1.Abandon
+	(*Value)(nil),           // 8: rsqld.command.v1.Value
+	(*Bootstrap)(nil),       // 9: rsqld.command.v1.Bootstrap
+	(*ChangeSettings)(nil),  // 10: rsqld.command.v1.ChangeSettings
+	(*Verify)(nil),          // 11: rsqld.command.v1.Verify
+	(*Member)(nil),          // 12: rsqld.command.v1.Member
+	(*MintToken)(nil),       // 13: rsqld.command.v1.MintToken
+	(*UseToken)(nil),        // 14: rsqld.command.v1.UseToken
+	(*SetMember)(nil),       // 15: rsqld.command.v1.SetMember
+	(*StoredResult)(nil),    // 16: rsqld.command.v1.StoredResult
+	(*StoredStatement)(nil), // 17: rsqld.command.v1.StoredStatement
+	(*StoredColumn)(nil),    // 18: rsqld.command.v1.StoredColumn
+	(*StoredError)(nil),     // 19: rsqld.command.v1.StoredError
+	nil,                     // 20: rsqld.command.v1.Bootstrap.SettingsEntry
+	nil,                     // 21: rsqld.command.v1.ChangeSettings.SettingsEntry
 }
 var file_db_command_command_proto_depIdxs = []int32{
 	2,  // 0: rsqld.command.v1.Command.script:type_name -> rsqld.command.v1.Script
-	10, // 1: rsqld.command.v1.Command.mint_token:type_name -> rsqld.command.v1.MintToken
-	11, // 2: rsqld.command.v1.Command.use_token:type_name -> rsqld.command.v1.UseToken
-	12, // 3: rsqld.command.v1.Command.set_member:type_name -> rsqld.command.v1.SetMember
-	6,  // 4: rsqld.command.v1.Command.bootstrap:type_name -> rsqld.command.v1.Bootstrap
-	7,  // 5: rsqld.command.v1.Command.change_settings:type_name -> rsqld.command.v1.ChangeSettings
-	8,  // 6: rsqld.command.v1.Command.verify:type_name -> rsqld.command.v1.Verify
-	3,  // 7: rsqld.command.v1.Script.statements:type_name -> rsqld.command.v1.Statement
-	4,  // 8: rsqld.command.v1.Statement.args:type_name -> rsqld.command.v1.Argument
-	5,  // 9: rsqld.command.v1.Argument.value:type_name -> rsqld.command.v1.Value
-	9,  // 10: rsqld.command.v1.Bootstrap.member:type_name -> rsqld.command.v1.Member
-	17, // 11: rsqld.command.v1.Bootstrap.settings:type_name -> rsqld.command.v1.Bootstrap.SettingsEntry
-	10, // 12: rsqld.command.v1.Bootstrap.token:type_name -> rsqld.command.v1.MintToken
-	18, // 13: rsqld.command.v1.ChangeSettings.settings:type_name -> rsqld.command.v1.ChangeSettings.SettingsEntry
-	9,  // 14: rsqld.command.v1.UseToken.member:type_name -> rsqld.command.v1.Member
-	9,  // 15: rsqld.command.v1.SetMember.member:type_name -> rsqld.command.v1.Member
-	14, // 16: rsqld.command.v1.StoredResult.statements:type_name -> rsqld.command.v1.StoredStatement
-	16, // 17: rsqld.command.v1.StoredResult.error:type_name -> rsqld.command.v1.StoredError
-	15, // 18: rsqld.command.v1.StoredStatement.columns:type_name -> rsqld.command.v1.StoredColumn
-	0,  // 19: rsqld.command.v1.StoredError.kind:type_name -> rsqld.command.v1.StoredError.Kind
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	13, // 1: rsqld.command.v1.Command.mint_token:type_name -> rsqld.command.v1.MintToken
+	14, // 2: rsqld.command.v1.Command.use_token:type_name -> rsqld.command.v1.UseToken
+	15, // 3: rsqld.command.v1.Command.set_member:type_name -> rsqld.command.v1.SetMember
+	9,  // 4: rsqld.command.v1.Command.bootstrap:type_name -> rsqld.command.v1.Bootstrap
+	10, // 5: rsqld.command.v1.Command.change_settings:type_name -> rsqld.command.v1.ChangeSettings
+	11, // 6: rsqld.command.v1.Command.verify:type_name -> rsqld.command.v1.Verify
+	5,  // 7: rsqld.command.v1.Command.transaction:type_name -> rsqld.command.v1.Transaction
+	7,  // 8: rsqld.command.v1.Command.abandon:type_name -> rsqld.command.v1.Abandon
+	3,  // 9: rsqld.command.v1.Script.statements:type_name -> rsqld.command.v1.Statement
+	4,  // 10: rsqld.command.v1.Statement.args:type_name -> rsqld.command.v1.Argument
+	8,  // 11: rsqld.command.v1.Argument.value:type_name -> rsqld.command.v1.Value
+	6,  // 12: rsqld.command.v1.Transaction.steps:type_name -> rsqld.command.v1.Step
+	3,  // 13: rsqld.command.v1.Step.statement:type_name -> rsqld.command.v1.Statement
+	12, // 14: rsqld.command.v1.Bootstrap.member:type_name -> rsqld.command.v1.Member
+	20, // 15: rsqld.command.v1.Bootstrap.settings:type_name -> rsqld.command.v1.Bootstrap.SettingsEntry
+	13, // 16: rsqld.command.v1.Bootstrap.token:type_name -> rsqld.command.v1.MintToken
+	21, // 17: rsqld.command.v1.ChangeSettings.settings:type_name -> rsqld.command.v1.ChangeSettings.SettingsEntry
+	12, // 18: rsqld.command.v1.UseToken.member:type_name -> rsqld.command.v1.Member
+	12, // 19: rsqld.command.v1.SetMember.member:type_name -> rsqld.command.v1.Member
+	17, // 20: rsqld.command.v1.StoredResult.statements:type_name -> rsqld.command.v1.StoredStatement
+	19, // 21: rsqld.command.v1.StoredResult.error:type_name -> rsqld.command.v1.StoredError
+	18, // 22: rsqld.command.v1.StoredStatement.columns:type_name -> rsqld.command.v1.StoredColumn
+	0,  // 23: rsqld.command.v1.StoredError.kind:type_name -> rsqld.command.v1.StoredError.Kind
+	24, // [24:24] is the sub-list for method output_type
+	24, // [24:24] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_db_command_command_proto_init() }
@@ -1433,8 +1728,16 @@ func file_db_command_command_proto_init() {
 		(*Command_Bootstrap)(nil),
 		(*Command_ChangeSettings)(nil),
 		(*Command_Verify)(nil),
+		(*Command_Transaction)(nil),
+		(*Command_Abandon)(nil),
 	}
-	file_db_command_command_proto_msgTypes[4].OneofWrappers = []any{
+	file_db_command_command_proto_msgTypes[5].OneofWrappers = []any{
+		(*Step_Statement)(nil),
+		(*Step_Savepoint)(nil),
+		(*Step_Release)(nil),
+		(*Step_RollbackTo)(nil),
+	}
+	file_db_command_command_proto_msgTypes[7].OneofWrappers = []any{
 		(*Value_Integer)(nil),
 		(*Value_Real)(nil),
 		(*Value_Text)(nil),
@@ -1446,7 +1749,7 @@ func file_db_command_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_db_command_command_proto_rawDesc), len(file_db_command_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   18,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
