@@ -42,6 +42,15 @@ func (e *Engine) Query(ctx context.Context, text string, args []*commandpb.Argum
 	if err != nil {
 		return QueryDone{}, err
 	}
+	done, err := e.queryOn(ctx, reader, text, args, sink)
+	if closing := e.readers.release(reader); closing != nil {
+		err = errors.Join(err, closing)
+	}
+	return done, err
+}
+
+// queryOn runs one read on a reader that the caller has acquired.
+func (e *Engine) queryOn(ctx context.Context, reader *reader, text string, args []*commandpb.Argument, sink Sink) (QueryDone, error) {
 	q := &query{engine: e, ctx: ctx, reader: reader, sink: sink}
 	reader.tick = q.tick
 	interrupted := make(chan struct{})
@@ -51,16 +60,12 @@ func (e *Engine) Query(ctx context.Context, text string, args []*commandpb.Argum
 	})
 	q.done.Index = e.Applied()
 	generation := e.generation.Load()
-	err = q.run(text, args)
+	err := q.run(text, args)
 	e.noteDamage(generation, err)
 	if !stop() {
 		<-interrupted // the reader's next user must not get it
 	}
-	err = q.explain(err)
-	if closing := e.readers.release(reader); closing != nil {
-		err = errors.Join(err, closing)
-	}
-	return q.done, err
+	return q.done, q.explain(err)
 }
 
 // query is one read on its way.
