@@ -27,6 +27,10 @@ const (
 	DefaultTimeout = 10 * time.Second
 	// DefaultMaxStatements bounds the statements of one request.
 	DefaultMaxStatements = 10_000
+	// DefaultTransactionIdle is how long a transaction may do nothing while another writer waits for its end, and
+	// DefaultTransactionTime how long one that writes may be open.
+	DefaultTransactionIdle = 5 * time.Second
+	DefaultTransactionTime = 30 * time.Second
 	// DefaultMaxClockAhead is how far a leader's clock may be ahead of the voters' median.
 	DefaultMaxClockAhead = 5 * time.Second
 	// JoinTimeout bounds one attempt to join through one address. It is not configurable.
@@ -60,6 +64,8 @@ type Config struct {
 	NoLeaderWait    time.Duration
 	Timeout         time.Duration
 	MaxStatements   int
+	// TransactionIdle and TransactionTime are those of the node that leads.
+	TransactionIdle, TransactionTime time.Duration
 	// MaxClockAhead is how far this node's clock may be ahead of the median of the voters' clocks before it gives out no
 	// times and does not lead.
 	MaxClockAhead time.Duration
@@ -94,6 +100,8 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.NoLeaderWait, DefaultNoLeaderWait)
 	setDefault(&c.Timeout, DefaultTimeout)
 	setDefault(&c.MaxStatements, DefaultMaxStatements)
+	setDefault(&c.TransactionIdle, DefaultTransactionIdle)
+	setDefault(&c.TransactionTime, DefaultTransactionTime)
 	setDefault(&c.MaxClockAhead, DefaultMaxClockAhead)
 	if c.LogFiles == nil {
 		c.LogFiles = wal.OS()

@@ -66,6 +66,9 @@ func (s *session) control(ctx context.Context, c *sqlpb.Control) *sqlpb.ServerFr
 	case len(c.Args) < v.minimum || len(c.Args) > v.maximum:
 		return failure(c.Id, protocolError("%s takes %d to %d arguments, not %d", c.Verb, v.minimum, v.maximum, len(c.Args)))
 	}
+	if v.leader && s.opened != nil {
+		return s.failed(c.Id, protocolError("%s does not run inside a transaction: commit it or roll it back first", c.Verb))
+	}
 	if !v.leader {
 		return s.answer(c.Id)(v.run(s, ctx, 0, c.Args))
 	}

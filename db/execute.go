@@ -21,7 +21,7 @@ func (s *session) execute(ctx context.Context, x *sqlpb.Execute) *sqlpb.ServerFr
 		e.level = s.level
 	}
 	if err := e.run(ctx); err != nil {
-		return failure(x.Id, err)
+		return s.failed(x.Id, err)
 	}
 	return e.last
 }
@@ -53,6 +53,9 @@ func (e *execution) run(ctx context.Context) *Error {
 		return refused
 	}
 	e.out = output{session: e.session, request: e.request.Id}
+	if e.opened != nil || e.request.InTransaction {
+		return e.transact(ctx)
+	}
 	write, failed := e.classify(ctx)
 	if failed != nil && !e.forwards(failed) {
 		return failed

@@ -62,6 +62,9 @@ func (e *Error) unless(unknown *Error) *Error {
 	if unknown == nil {
 		return e
 	}
+	if e.Retry == sqlpb.Retry_RETRY_TRANSACTION {
+		return e // it was not committed and never will be
+	}
 	switch e.Class {
 	case sqlpb.Class_CLASS_SQL, sqlpb.Class_CLASS_TOO_LARGE, sqlpb.Class_CLASS_DENIED:
 		return e // what the entry came to

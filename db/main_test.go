@@ -203,6 +203,8 @@ type raw struct {
 	testing.TB
 	*transport.Stream
 	id uint64
+	// session is the session's id.
+	session []byte
 }
 
 // dialRaw connects and opens a stream, on which nothing has been said.
@@ -245,6 +247,7 @@ func (r *raw) send(frame *sqlpb.ClientFrame) {
 
 func (r *raw) hello(hello *sqlpb.Hello) {
 	r.Helper()
+	r.session = hello.Session
 	r.send(&sqlpb.ClientFrame{Frame: &sqlpb.ClientFrame_Hello{Hello: hello}})
 }
 
@@ -280,6 +283,9 @@ func (r *raw) receive() (*sqlpb.ServerFrame, error) {
 			return nil, err
 		}
 		if frame.GetMoved() == nil {
+			if welcome := frame.GetWelcome(); welcome != nil {
+				r.session = welcome.Session
+			}
 			return frame, nil
 		}
 	}

@@ -42,6 +42,7 @@ type Node struct {
 	sessions  sessions
 	snapshots snapshots
 	healer    healer
+	gate      gate
 
 	// opened is closed when all parts stand: what peers and clients send before waits, or is dropped.
 	opened chan struct{}
@@ -68,7 +69,7 @@ func Open(ctx context.Context, config Config) (*Node, error) {
 		return nil, errors.Join(err, closeConn(config.PacketConn))
 	}
 	n := &Node{config: full, log: full.Logger, opened: make(chan struct{}),
-		clocks: clocks{now: full.Clock, limit: full.MaxClockAhead}}
+		clocks: clocks{now: full.Clock, limit: full.MaxClockAhead}, gate: gate{idle: full.TransactionIdle}}
 	n.snapshots.node = n
 	n.ctx, n.cancel = context.WithCancelCause(context.Background())
 	if n.dir, err = openDirectory(full.Data); err != nil {

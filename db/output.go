@@ -95,7 +95,7 @@ func (e *execution) finish(done *sqlpb.Done) *Error {
 	if err := e.release(); err != nil {
 		return err
 	}
-	done.Id = e.request.Id
+	done.Id, done.Transaction = e.request.Id, e.state()
 	e.last = &sqlpb.ServerFrame{Frame: &sqlpb.ServerFrame_Done{Done: done}}
 	e.done++
 	if done.Wrote {
@@ -126,11 +126,27 @@ func (e *execution) read(ctx context.Context, sql string, args []*commandpb.Argu
 	ctx, cancel := context.WithTimeoutCause(ctx, engine.DefaultReaderTimeout, engine.ErrReaderTimeout)
 	defer cancel()
 	defer e.cutOff(ctx)()
-	done, err := e.node.engine.Query(ctx, sql, args, &e.out)
+	return e.queried(ctx, func() (engine.QueryDone, error) { return e.node.engine.Query(ctx, sql, args, &e.out) })
+}
+
+// readOn runs one read statement on the snapshot of a read-only transaction.
+func (e *execution) readOn(ctx context.Context, pin *engine.Pin, sql string, args []*commandpb.Argument) *Error {
+	if err := e.release(); err != nil {
+		return err
+	}
+	defer e.cutOff(ctx)()
+	return e.queried(ctx, func() (engine.QueryDone, error) { return pin.Query(ctx, sql, args, &e.out) })
+}
+
+// queried finishes what a read came to.
+func (e *execution) queried(ctx context.Context, query func() (engine.QueryDone, error)) *Error {
+	done, err := query()
 	if err != nil {
 		switch {
 		case e.out.failed != nil:
 			return e.out.failed
+		case errors.Is(err, engine.ErrTransactionOver), errors.Is(err, engine.ErrPinTimeout):
+			return overError(err)
 		case ctx.Err() != nil && !errors.Is(err, engine.ErrReaderTimeout):
 			return ended(ctx)
 		}

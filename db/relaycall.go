@@ -22,6 +22,11 @@ type relayCall struct {
 	// last is the request's last frame, which the session sends when the request has ended.
 	last *sqlpb.ServerFrame
 
+	// only, if not nil, is the relay that alone will do: a transaction is on it.
+	only *relay
+	// after is how the transaction stands after an error that the leader told.
+	after sqlpb.Transaction
+
 	to *relay
 	// passed says that the client has seen a part of the answer. From then on the request is not sent again.
 	passed bool
@@ -37,7 +42,12 @@ func (c *relayCall) run(ctx context.Context, leader raft.ID) *Error {
 	if ctx.Err() != nil {
 		return ended(ctx)
 	}
-	to, err := c.session.relayTo(ctx, leader)
+	to, err := c.only, error(nil)
+	if to == nil {
+		to, err = c.session.relayTo(ctx, leader)
+	} else if err = context.Cause(to.stream.Context()); err != nil {
+		leader = to.leader
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			return ended(ctx)
@@ -161,6 +171,7 @@ func (c *relayCall) awaitWrite(ctx context.Context, index raft.Index) {
 
 // refusal is the leader's error as this node tells it.
 func (c *relayCall) refusal(ctx context.Context, e *sqlpb.Error) *Error {
+	c.after = e.Transaction
 	switch {
 	case e.Class == sqlpb.Class_CLASS_SHUTTING_DOWN && e.Retry == sqlpb.Retry_RETRY_SAME && !c.passed:
 		// It is the leader that goes, not this node: the next leader is asked.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"math/rand/v2"
@@ -23,7 +24,12 @@ const (
 	protocolVersion = 1
 	// maxClientName bounds what a client may call itself, in bytes: a session keeps it.
 	maxClientName = 256
+	// supersededCode is what the stream of a session is cancelled with that was opened again elsewhere.
+	supersededCode = 3
 )
+
+// errSuperseded ends a session whose client has opened it again.
+var errSuperseded = errors.New("the session was opened again")
 
 // session serves one SQL session, which is one stream. It runs one request at a time; Cancel and Ping are taken while
 // a request runs.
@@ -40,6 +46,11 @@ type session struct {
 	id        [16]byte
 	level     sqlpb.Level
 	client    string
+	remote    string // where the client, or the peer that relays it, calls from
+	begun     time.Time
+	stop      context.CancelCauseFunc
+	// opened is the session's transaction, or nil. It belongs to the goroutine that runs the request.
+	opened *opened
 
 	// turn holds one token while nobody reads the stream. Only who has taken the token puts it back, or closes turn
 	// instead: exactly one goroutine does, when it has read the end of the stream or a frame that ends the session.
@@ -63,7 +74,7 @@ func (n *Node) serveSession(ctx context.Context, in *transport.Session) {
 	}
 	s := &session{
 		node: n, stream: in.Stream, principal: in.Principal, relayed: in.Peer != 0, peer: in.Peer,
-		turn: make(chan struct{}, 1), moved: make(chan struct{}, 1),
+		remote: in.Remote.String(), turn: make(chan struct{}, 1), moved: make(chan struct{}, 1), begun: time.Now(),
 	}
 	ctx, stop, leave, ok := n.enter(ctx)
 	if !ok {
@@ -79,6 +90,8 @@ func (n *Node) serveSession(ctx context.Context, in *transport.Session) {
 		s.send(failure(0, err))
 		return
 	}
+	ctx, s.stop = context.WithCancelCause(ctx)
+	defer s.stop(nil)
 	// In this order no change of the leader is missed between the welcome and the first Moved.
 	n.sessions.add(s)
 	defer n.sessions.remove(s)
@@ -88,6 +101,7 @@ func (n *Node) serveSession(ctx context.Context, in *transport.Session) {
 	workers.Go(func() { s.work(ctx, stop) })
 	s.work(ctx, stop)
 	workers.Wait()
+	s.endTransaction(errHungUp)
 	s.dropRelay()
 	if n.ctx.Err() != nil {
 		// Every request that was read has been answered before this: what the client sent after it was not executed.
@@ -235,6 +249,18 @@ func (s *session) accept(ctx context.Context, frame *sqlpb.ClientFrame) (run fun
 		return s.begin(ctx, f.Control.Id, f.Control.TimeoutMs, func(ctx context.Context) *sqlpb.ServerFrame {
 			return s.control(ctx, f.Control)
 		})
+	case *sqlpb.ClientFrame_Begin:
+		return s.begin(ctx, f.Begin.Id, f.Begin.TimeoutMs, func(ctx context.Context) *sqlpb.ServerFrame {
+			return s.beginTransaction(ctx, f.Begin)
+		})
+	case *sqlpb.ClientFrame_Commit:
+		return s.begin(ctx, f.Commit.Id, f.Commit.TimeoutMs, func(ctx context.Context) *sqlpb.ServerFrame {
+			return s.commitTransaction(ctx, f.Commit)
+		})
+	case *sqlpb.ClientFrame_Rollback:
+		return s.begin(ctx, f.Rollback.Id, f.Rollback.TimeoutMs, func(ctx context.Context) *sqlpb.ServerFrame {
+			return s.rollbackTransaction(ctx, f.Rollback)
+		})
 	case *sqlpb.ClientFrame_Hello:
 		return nil, protocolError("a session has one hello")
 	}
@@ -291,25 +317,43 @@ func (s *session) send(frame *sqlpb.ServerFrame) *Error {
 	return nil
 }
 
+// caller names who the session is for.
+func (s *session) caller() string {
+	if s.relayed {
+		return fmt.Sprintf("%s, through node %d", s.principal.Name, s.peer)
+	}
+	return s.principal.Name + " at " + s.remote
+}
+
 // sessions is the set of open sessions of a node.
 type sessions struct {
 	mu  sync.Mutex
 	set map[*session]struct{}
+	// byID holds the newest session of each id.
+	byID map[[16]byte]*session
 }
 
 func (o *sessions) add(s *session) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.set == nil {
-		o.set = make(map[*session]struct{})
+		o.set, o.byID = make(map[*session]struct{}), make(map[[16]byte]*session)
 	}
-	o.set[s] = struct{}{}
+	// A client that has moved here, or has come back, has left its stream of before, whatever the network says of it.
+	if before := o.byID[s.id]; before != nil {
+		before.stop(errSuperseded)
+		before.stream.Cancel(supersededCode)
+	}
+	o.set[s], o.byID[s.id] = struct{}{}, s
 }
 
 func (o *sessions) remove(s *session) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.set, s)
+	if o.byID[s.id] == s {
+		delete(o.byID, s.id)
+	}
 }
 
 // all returns the open sessions in no order.

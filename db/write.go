@@ -31,6 +31,15 @@ func (s *stamper) next(wall, applied int64) int64 {
 func (n *Node) propose(ctx context.Context, term raft.Term, c *commandpb.Command) (*engine.Result, *Error) {
 	ctx, cancel := n.bounded(ctx)
 	defer cancel()
+	if failed := n.gate.enter(ctx); failed != nil {
+		return nil, failed
+	}
+	defer n.gate.leave()
+	return n.submit(ctx, term, c)
+}
+
+// submit is propose for those who have passed the gate.
+func (n *Node) submit(ctx context.Context, term raft.Term, c *commandpb.Command) (*engine.Result, *Error) {
 	stamp, failed := n.stamp()
 	if failed != nil {
 		return nil, failed

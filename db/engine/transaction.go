@@ -18,17 +18,18 @@ var (
 	ErrTransactionOpen = errors.New("another transaction is open")
 	// ErrTransactionOver is the cause of every refusal of a transaction that was undone.
 	ErrTransactionOver = errors.New("the transaction was undone")
-	// errOvertaken ends a transaction because the log goes on without it.
-	errOvertaken = errors.New("other entries of the log were applied")
+	// ErrOvertaken ends a transaction because the log goes on without it.
+	ErrOvertaken = errors.New("other entries of the log were applied")
 )
 
-// Stamp is what a statement of a transaction sees in the place of this node's clock and random numbers. It is written
-// down with the statement.
-type Stamp struct {
-	// UnixNano may not be smaller than that of the statement before; it is taken for that of the newest entry if that is
-	// larger.
+// StepOptions go with a statement of a transaction.
+type StepOptions struct {
+	// UnixNano and Seed are what it sees in the place of this node's clock and random numbers; they are written down with
+	// it. A time that is smaller than that of the statement or entry before is taken for that.
 	UnixNano int64
 	Seed     uint64
+	// ReadOnly refuses the statement with ErrNotRead if it writes.
+	ReadOnly bool
 }
 
 // Transaction is an interactive transaction: its statements run one by one on the connection that changes the database,
@@ -57,7 +58,7 @@ type Transaction struct {
 }
 
 // Begin begins a transaction. It fails with ErrTransactionOpen if there is one; other errors are the environment's.
-func (e *Engine) Begin(stamp Stamp) (*Transaction, error) {
+func (e *Engine) Begin(first StepOptions) (*Transaction, error) {
 	e.applying.Lock()
 	defer e.applying.Unlock()
 	if e.transaction.Load() != nil {
@@ -68,7 +69,7 @@ func (e *Engine) Begin(stamp Stamp) (*Transaction, error) {
 	}
 	w := e.writer
 	e.checkpointer.beforeBatch(w)
-	t := &Transaction{engine: e, committed: w.state, time: max(stamp.UnixNano, w.state.time), done: make(chan struct{})}
+	t := &Transaction{engine: e, committed: w.state, time: max(first.UnixNano, w.state.time), done: make(chan struct{})}
 	err := w.begin()
 	if err == nil {
 		err = once(w.own.savepoint)
@@ -77,7 +78,7 @@ func (e *Engine) Begin(stamp Stamp) (*Transaction, error) {
 		e.abandon()
 		return nil, fmt.Errorf("beginning a transaction: %w", err)
 	}
-	w.setContext(&commandpb.Command{Time: t.time, Seed: stamp.Seed})
+	w.setContext(&commandpb.Command{Time: t.time, Seed: first.Seed})
 	w.meter.beginEntry()
 	w.left = leftovers{}
 	e.transaction.Store(t)
@@ -100,16 +101,16 @@ type StepResult struct {
 // Run runs the first statement of a text with the arguments that it takes, and returns what is left of both. The error of
 // a statement that failed alone leaves the transaction as it was before it; one that wraps ErrTransactionOver is the
 // transaction's end. When ctx ends, a statement that writes takes the transaction with it.
-func (t *Transaction) Run(ctx context.Context, stamp Stamp, text string, args []*commandpb.Argument) (
+func (t *Transaction) Run(ctx context.Context, o StepOptions, text string, args []*commandpb.Argument) (
 	r StepResult, rest string, others []*commandpb.Argument, err error,
 ) {
 	err = t.use(ctx, func(ctx context.Context, w *writer) error {
-		t.time = max(t.time, stamp.UnixNano)
+		t.time = max(t.time, o.UnixNano)
 		if move, after, is := parseSavepoint(text); is {
 			r, rest, others = StepResult{Wrote: true}, after, args
 			return t.move(w, move)
 		}
-		r, rest, others, err = t.run(ctx, w, stamp.Seed, text, args)
+		r, rest, others, err = t.run(ctx, w, o, text, args)
 		return err
 	})
 	return r, rest, others, err
@@ -225,11 +226,11 @@ func (e *Engine) undo(t *Transaction) {
 // evict locks e.applying and makes way for entries: an open transaction ends.
 func (e *Engine) evict() {
 	if t := e.transaction.Load(); t != nil {
-		t.stop(errOvertaken) // a statement that runs has the lock
+		t.stop(ErrOvertaken) // a statement that runs has the lock
 	}
 	e.applying.Lock()
 	if t := e.transaction.Load(); t != nil {
-		t.stop(errOvertaken)
+		t.stop(ErrOvertaken)
 		e.undo(t)
 	}
 }
@@ -305,10 +306,10 @@ func (t *Transaction) interruptible(ctx context.Context, f func() error) error {
 }
 
 // run runs one statement that is not about savepoints.
-func (t *Transaction) run(ctx context.Context, w *writer, seed uint64, text string, args []*commandpb.Argument) (
+func (t *Transaction) run(ctx context.Context, w *writer, o StepOptions, text string, args []*commandpb.Argument) (
 	r StepResult, rest string, others []*commandpb.Argument, err error,
 ) {
-	w.stepContext(t.time, seed)
+	w.stepContext(t.time, o.Seed)
 	stmt, rest, err := w.users.prepare(text)
 	if err != nil {
 		return r, "", nil, err
@@ -332,11 +333,14 @@ func (t *Transaction) run(ctx context.Context, w *writer, seed uint64, text stri
 		return r, "", nil, err
 	}
 	r.Columns, r.Wrote = columns(stmt), piece.Class == Write
+	if r.Wrote && o.ReadOnly {
+		return r, "", nil, ErrNotRead
+	}
 	if r.Columns != nil {
 		r.Rows = &Spool{dir: t.engine.config.SnapshotDir}
 	}
 	if r.Wrote {
-		err = t.write(w, stmt, piece.SQL, mine, seed, &r)
+		err = t.write(w, stmt, piece.SQL, mine, o.Seed, &r)
 	} else {
 		err = t.read(ctx, w, stmt, &r)
 	}

@@ -37,10 +37,10 @@ func (l *log) begin(e *Engine) *interactive {
 }
 
 // stamp gives each statement a time of its own.
-func (x *interactive) stamp() Stamp {
+func (x *interactive) stamp() StepOptions {
 	x.l.time += 13_000_000
 	x.seed = x.seed*0x9e3779b97f4a7c15 + 1
-	return Stamp{UnixNano: x.l.time, Seed: x.seed}
+	return StepOptions{UnixNano: x.l.time, Seed: x.seed}
 }
 
 // try runs all statements of a text and returns the rows of the last.

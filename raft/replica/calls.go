@@ -147,6 +147,14 @@ func (r *Replica) ReadIndex(ctx context.Context) (raft.Index, error) {
 	}
 }
 
+// Last returns the newest entry that this node's log holds or is about to write. A proposal whose call has returned is at
+// it or before, or was never made.
+func (r *Replica) Last() raft.EntryID {
+	r.baton.Lock()
+	defer r.baton.Unlock()
+	return r.handler.Status().Last
+}
+
 // WaitApplied waits until the entry at index is applied on this node. Errors: the context's, ErrClosed.
 func (r *Replica) WaitApplied(ctx context.Context, index raft.Index) error {
 	return r.applier.progress.wait(ctx, index)
