@@ -34,6 +34,8 @@ type verb struct {
 	minimum int           // arguments
 	maximum int
 	run     func(s *session, ctx context.Context, term raft.Term, args []string) (*table, *Error)
+	// stream, where run is nil, sends the answer itself and returns the frame that ends it.
+	stream func(s *session, ctx context.Context, id uint64, args []string) *sqlpb.ServerFrame
 }
 
 var verbs = map[string]verb{
@@ -52,6 +54,7 @@ var verbs = map[string]verb{
 	"admit":    {role: identity.RoleAdmin, leader: true, peers: true, minimum: 2, maximum: 2, run: (*session).admit},
 	"chain":    {role: identity.RoleRead, peers: true, minimum: 1, maximum: 1, run: (*session).chain},
 	"snapshot": {role: identity.RoleAdmin, peers: true, minimum: 1, maximum: 1, run: (*session).snapshot},
+	"backup":   {role: identity.RoleAdmin, maximum: 1, stream: (*session).backup},
 	"announce": {role: identity.RoleAdmin, leader: true, peers: true, minimum: 2, maximum: 2, run: (*session).announce},
 }
 
@@ -68,6 +71,9 @@ func (s *session) control(ctx context.Context, c *sqlpb.Control) *sqlpb.ServerFr
 	}
 	if v.leader && s.opened != nil {
 		return s.failed(c.Id, protocolError("%s does not run inside a transaction: commit it or roll it back first", c.Verb))
+	}
+	if v.stream != nil {
+		return v.stream(s, ctx, c.Id, c.Args)
 	}
 	if !v.leader {
 		return s.answer(c.Id)(v.run(s, ctx, 0, c.Args))

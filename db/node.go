@@ -41,6 +41,7 @@ type Node struct {
 	stamps    stamper
 	sessions  sessions
 	snapshots snapshots
+	exports   exports
 	healer    healer
 	gate      gate
 

@@ -152,6 +152,9 @@ func (i *Image) Meta() raft.SnapshotMeta { return i.manifest.SnapshotMeta }
 // Manifest says what the image holds. It must not be changed.
 func (i *Image) Manifest() *Manifest { return &i.manifest }
 
+// Path is the file that holds the copy. It is gone after Close.
+func (i *Image) Path() string { return i.file.Name() }
+
 // ReadAt implements io.ReaderAt.
 func (i *Image) ReadAt(b []byte, offset int64) (int, error) { return i.file.ReadAt(b, offset) }
 

@@ -62,14 +62,20 @@ func (c *Conn) Execute(ctx context.Context, r Request) (*Results, error) {
 }
 
 // safeVerbs are the control verbs that change nothing.
-var safeVerbs = map[string]bool{"nodes": true, "status": true, "leader": true, "health": true, "sessions": true}
+var safeVerbs = map[string]bool{"nodes": true, "status": true, "leader": true, "health": true, "sessions": true, "backup": true, "dump": true}
+
+// longVerbs bring as much as the database holds: only the caller's context bounds them, and not Config.Timeout.
+var longVerbs = map[string]bool{"backup": true, "dump": true}
 
 // Control asks the node about the cluster, or to change it. The answer is rows, as of a statement.
 func (c *Conn) Control(ctx context.Context, verb string, args ...string) (*Results, error) {
 	call := &call{conn: c, single: true, reads: safeVerbs[verb]}
 	call.frame = func(ctx context.Context, id uint64) *sqlpb.ClientFrame {
-		return &sqlpb.ClientFrame{Frame: &sqlpb.ClientFrame_Control{Control: &sqlpb.Control{
-			Id: id, Verb: verb, Args: args, TimeoutMs: c.timeoutMs(ctx)}}}
+		control := &sqlpb.Control{Id: id, Verb: verb, Args: args}
+		if _, has := ctx.Deadline(); has || !longVerbs[verb] {
+			control.TimeoutMs = c.timeoutMs(ctx)
+		}
+		return &sqlpb.ClientFrame{Frame: &sqlpb.ClientFrame_Control{Control: control}}
 	}
 	return call.run(ctx)
 }

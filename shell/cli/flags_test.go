@@ -148,7 +148,7 @@ func TestMistakes(t *testing.T) {
 		"health --raedy":          "did you mean --ready?",
 		"transfer 1 2":            "unexpected argument \"2\"",
 		"token --lerner":          "did you mean --learner?",
-		"backup x":                "unknown command \"backup\"",
+		"frobnicate x":            "unknown command \"frobnicate\"",
 	} {
 		t.Run(args, func(t *testing.T) {
 			w := newWorld(strings.Fields(args)...)

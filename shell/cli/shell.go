@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/rsqld/rsqld/shell/repl"
 )
@@ -37,14 +38,28 @@ func (e *Environment) interact(ctx context.Context, shell *repl.Shell) error {
 
 // runDot runs one dot command in a shell of its own, as the commands of the same name do.
 func (e *Environment) runDot(ctx context.Context, t target, line ...string) (err error) {
+	return e.runLine(ctx, t, repl.Options{}, line)
+}
+
+// runExport is runDot at level local or not.
+func (e *Environment) runExport(ctx context.Context, t target, local bool, line ...string) error {
+	var options repl.Options
+	if local {
+		options.Level = "local"
+	}
+	return e.runLine(ctx, t, options, line)
+}
+
+func (e *Environment) runLine(ctx context.Context, t target, options repl.Options, line []string) (err error) {
 	cluster, client, err := e.dial(ctx, t)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, client.Close(), cluster.Close()) }()
-	interrupts, stop := e.Notify(os.Interrupt)
+	interrupts, stop := e.Notify(os.Interrupt, syscall.SIGTERM) // long work takes its traces away
 	defer stop()
-	shell, err := e.newShell(client, repl.Options{Interrupts: interrupts, Abort: func() { e.Exit(exitInterrupted) }})
+	options.Interrupts, options.Abort = interrupts, func() { e.Exit(exitInterrupted) }
+	shell, err := e.newShell(client, options)
 	if err != nil {
 		return err
 	}

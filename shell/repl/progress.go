@@ -20,29 +20,57 @@ type progress struct {
 	what  string
 	total int64 // bytes of the whole; zero: not known
 	began time.Time
-	shown time.Time
-	dirty bool // a live line stands on the terminal
+	// moving is when the bytes began to come.
+	moving time.Time
+	shown  time.Time
+	dirty  bool // a live line stands on the terminal
 }
 
 func newProgress(w io.Writer, live bool, now func() time.Time, what string, total int64) *progress {
 	began := now()
-	return &progress{w: w, live: live, now: now, what: what, total: total, began: began, shown: began}
+	return &progress{w: w, live: live, now: now, what: what, total: total, began: began, moving: began, shown: began}
 }
 
 // update shows where the work is, if it is time to.
 func (p *progress) update(bytes, rows int64) {
+	if p.due() {
+		p.show(fmt.Sprintf("%s: %s rows, %s", p.what, thousands(rows), p.pace(bytes)))
+	}
+}
+
+// updateBytes is update for work without rows.
+func (p *progress) updateBytes(bytes int64) {
+	if p.due() {
+		p.show(fmt.Sprintf("%s: %s", p.what, p.pace(bytes)))
+	}
+}
+
+// updateStage shows what the work waits for, if it is time to. The pace is counted from here on.
+func (p *progress) updateStage(stage string) {
+	if p.due() {
+		p.show(fmt.Sprintf("%s: %s, %s", p.what, stage, p.now().Sub(p.began).Round(time.Second)))
+	}
+	p.moving = p.now()
+}
+
+// due reports whether it is time to show something.
+func (p *progress) due() bool {
 	every := lineEvery
 	if p.live {
 		every = liveEvery
 	}
 	now := p.now()
 	if now.Sub(p.shown) < every {
-		return
+		return false
 	}
 	p.shown = now
-	line := fmt.Sprintf("%s: %s rows, %s", p.what, thousands(rows), byteSize(bytes))
-	elapsed := now.Sub(p.began)
-	rate := float64(bytes) / elapsed.Seconds()
+	return true
+}
+
+// pace is how much is done, how fast, and how long the rest may take.
+func (p *progress) pace(bytes int64) string {
+	rate := float64(bytes) / max(p.shown.Sub(p.moving).Seconds(), 1e-3)
+	line := byteSize(bytes)
 	if p.total > 0 {
 		line += " of " + byteSize(p.total)
 	}
@@ -51,6 +79,10 @@ func (p *progress) update(bytes, rows int64) {
 		left := time.Duration(float64(p.total-bytes) / rate * float64(time.Second))
 		line += fmt.Sprintf(", %s left", left.Round(time.Second))
 	}
+	return line
+}
+
+func (p *progress) show(line string) {
 	if p.live {
 		fmt.Fprintf(p.w, "\r%s\x1b[K", line)
 		p.dirty = true
@@ -77,6 +109,14 @@ func (p *progress) close(verb string, rows int64, where string) {
 		noun = "row"
 	}
 	fmt.Fprintf(p.w, "%s %s %s %s in %.2f s (%s rows/s)\n", verb, thousands(rows), noun, where, elapsed.Seconds(), thousands(int64(rate)))
+}
+
+// closeBytes prints the closing line of work without rows.
+func (p *progress) closeBytes(did string, bytes int64) {
+	p.clear()
+	elapsed := p.now().Sub(p.began)
+	rate := float64(bytes) / max(elapsed.Seconds(), 1e-3)
+	fmt.Fprintf(p.w, "%s, %s in %.2f s (%s/s)\n", did, byteSize(bytes), elapsed.Seconds(), byteSize(int64(rate)))
 }
 
 // thousands is n with its digits in groups of three.
