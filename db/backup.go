@@ -48,13 +48,16 @@ type export struct {
 
 // backup is the verb that sends the pages of a plain database.
 func (s *session) backup(ctx context.Context, id uint64, args []string) *sqlpb.ServerFrame {
-	return s.export(ctx, id, args, "backup", func(x *export) error {
+	return s.export(ctx, id, args, "backup", s.node.engine.Backup, func(x *export) error {
 		return x.pieces(ctx, io.NewSectionReader(x.copied, 0, x.copied.Bytes))
 	})
 }
 
-// export makes a copy and has send send it. It returns the frame that ends the request.
-func (s *session) export(ctx context.Context, id uint64, args []string, what string, send func(*export) error) *sqlpb.ServerFrame {
+// taker makes a copy of the database.
+type taker func(context.Context, func(engine.BackupState)) (*engine.Backup, error)
+
+// export takes a copy and has send send it. It returns the frame that ends the request.
+func (s *session) export(ctx context.Context, id uint64, args []string, what string, take taker, send func(*export) error) *sqlpb.ServerFrame {
 	x := &export{session: s, id: id, out: output{session: s, request: id}}
 	if failed := x.fresh(ctx, args[:min(len(args), 1)]); failed != nil {
 		return failure(id, failed)
@@ -64,7 +67,7 @@ func (s *session) export(ctx context.Context, id uint64, args []string, what str
 	}
 	defer s.node.exports.turn.Unlock()
 	began := time.Now()
-	if err := x.prepare(ctx); err != nil {
+	if err := x.prepare(ctx, take); err != nil {
 		return failure(id, x.failed(ctx, what, err))
 	}
 	err := send(x)
@@ -92,17 +95,17 @@ func (x *export) fresh(ctx context.Context, level []string) *Error {
 }
 
 // prepare makes the copy and sends the stages, as a result of its own. The error may be of either.
-func (x *export) prepare(ctx context.Context) error {
+func (x *export) prepare(ctx context.Context, take taker) error {
 	err := x.out.Columns([]engine.Column{{Name: "stage"}, {Name: "index"}, {Name: "bytes"}, {Name: "warning"}})
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	states, made := make(chan engine.BackupState, 8), make(chan error, 1)
+	states, made := make(chan engine.BackupState), make(chan error)
 	go func() {
 		var err error
-		x.copied, err = x.node.engine.Backup(ctx, func(s engine.BackupState) { states <- s })
+		x.copied, err = take(ctx, func(s engine.BackupState) { states <- s })
 		made <- err
 	}()
 	err = x.follow(states, made, cancel)

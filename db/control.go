@@ -55,6 +55,7 @@ var verbs = map[string]verb{
 	"chain":    {role: identity.RoleRead, peers: true, minimum: 1, maximum: 1, run: (*session).chain},
 	"snapshot": {role: identity.RoleAdmin, peers: true, minimum: 1, maximum: 1, run: (*session).snapshot},
 	"backup":   {role: identity.RoleAdmin, maximum: 1, stream: (*session).backup},
+	"dump":     {role: identity.RoleRead, maximum: 1 + maxDumpPatterns, stream: (*session).dump},
 	"announce": {role: identity.RoleAdmin, leader: true, peers: true, minimum: 2, maximum: 2, run: (*session).announce},
 }
 

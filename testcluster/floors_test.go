@@ -20,6 +20,7 @@ var floors = map[string]int{
 	"/db/driver":             60,
 	"/db/engine":             60,
 	"/snapshot":              50,
+	"/db/dump":               50,
 	"/transport":             50,
 	"/raft/replica":          50,
 	"/db/sqlite":             40,

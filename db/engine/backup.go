@@ -53,6 +53,15 @@ type Backup struct {
 // applied and reads run meanwhile. It ends early with the cause when ctx ends, and with ErrClosed when the engine is closed. A
 // copy that is damaged is ErrBackupDamaged. The caller closes the Backup.
 func (e *Engine) Backup(ctx context.Context, watch func(BackupState)) (*Backup, error) {
+	return e.backup(ctx, watch, (*Backup).check)
+}
+
+// Copy is Backup without the check: of a database that is damaged, the rows that can be read are worth having.
+func (e *Engine) Copy(ctx context.Context, watch func(BackupState)) (*Backup, error) {
+	return e.backup(ctx, watch, nil)
+}
+
+func (e *Engine) backup(ctx context.Context, watch func(BackupState), check func(*Backup, *sqlite.Conn) error) (*Backup, error) {
 	e.copying.RLock()
 	defer e.copying.RUnlock()
 	if e.closed.Load() {
@@ -68,7 +77,7 @@ func (e *Engine) Backup(ctx context.Context, watch func(BackupState)) (*Backup, 
 	generation := e.generation.Load()
 	err := b.copy(ctx, e, watch)
 	if err == nil {
-		if err = b.finish(ctx, watch); err != nil {
+		if err = b.finish(ctx, watch, check); err != nil {
 			err = errors.Join(err, b.Close())
 		}
 	}
@@ -111,7 +120,7 @@ func (b *Backup) copy(ctx context.Context, e *Engine, watch func(BackupState)) e
 }
 
 // finish makes the copy a plain database.
-func (b *Backup) finish(ctx context.Context, watch func(BackupState)) error {
+func (b *Backup) finish(ctx context.Context, watch func(BackupState), check func(*Backup, *sqlite.Conn) error) error {
 	if err := leaveWAL(b.Path()); err != nil {
 		return err
 	}
@@ -122,10 +131,10 @@ func (b *Backup) finish(ctx context.Context, watch func(BackupState)) error {
 	unhook := context.AfterFunc(ctx, conn.Interrupt)
 	b.Stage = BackupCleaning
 	watch(b.BackupState)
-	if err = dropInternal(conn); err == nil {
+	if err = dropInternal(conn); err == nil && check != nil {
 		b.Stage = BackupChecking
 		watch(b.BackupState)
-		err = b.check(conn)
+		err = check(b, conn)
 	}
 	unhook()
 	if err := errors.Join(err, conn.Close()); err != nil {

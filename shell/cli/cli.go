@@ -63,7 +63,7 @@ func commands() []command {
 		clusterCommand("transfer", "[ID]", 1, "hand leadership over"),
 		clusterCommand("verify", "", 0, "have every node hash its content at one log index, and compare"),
 		clusterCommand("set", "NAME=VALUE …", 64, "change settings of the cluster"),
-		backupCommand(), tokenCommand(), healthCommand(), inspectCommand(), versionCommand(), helpCommand(),
+		backupCommand(), dumpCommand(), tokenCommand(), healthCommand(), inspectCommand(), versionCommand(), helpCommand(),
 	}
 }
 

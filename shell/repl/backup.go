@@ -19,6 +19,7 @@ const levelLocal = "local"
 
 func exportCommands() []Command {
 	return []Command{
+		{".dump", "[--to FILE [--force]] [PATTERN …]", "write the database, or the tables like PATTERN, as SQL text as of one log index", 0, maxPatterns + 3, dotDump},
 		{".backup", "[--force] FILE", "write the database to FILE, one plain SQLite file as of one log index; - is stdout", 1, 2, dotBackup},
 	}
 }
@@ -37,7 +38,7 @@ func dotBackup(ctx context.Context, s *Shell, args []string) error {
 		}
 	}
 	if len(paths) != 1 {
-		return fmt.Errorf("usage: .backup %s", exportCommands()[0].Usage)
+		return fmt.Errorf("usage: .backup %s", exportCommands()[1].Usage)
 	}
 	x := &export{shell: s, verb: "backup", args: []string{s.exportLevel()}, did: "backed up", path: paths[0]}
 	return x.toFile(ctx, force)
@@ -59,6 +60,7 @@ type export struct {
 	did      string // what the closing line says was done
 	path     string
 	progress *progress
+	silent   bool // no progress is shown
 
 	index   int64 // the log index of the content
 	total   int64 // bytes that will come; zero: not known
@@ -68,7 +70,7 @@ type export struct {
 // toFile brings the export into a file that appears when it is whole, or to stdout.
 func (x *export) toFile(ctx context.Context, force bool) error {
 	if x.path == stdoutName {
-		if x.shell.Terminal {
+		if x.shell.Terminal && x.verb == "backup" {
 			return errors.New("stdout is a terminal, which a database is not for: give a file, or redirect it")
 		}
 		out := bufio.NewWriterSize(x.shell.Stdout, 64<<10)
@@ -128,7 +130,9 @@ func (x *export) fetch(ctx context.Context, w io.Writer) (err error) {
 			return fmt.Errorf("writing to %s: %w", x.path, err)
 		}
 		x.written += int64(len(piece))
-		x.progress.updateBytes(x.written)
+		if !x.silent {
+			x.progress.updateBytes(x.written)
+		}
 	}
 	if err := results.Err(); err != nil {
 		return err
@@ -148,7 +152,9 @@ func (x *export) stage(row []any) error {
 	index, _ := row[1].(int64)
 	bytes, _ := row[2].(int64)
 	x.index = index
-	x.progress.updateStage(fmt.Sprintf("%s is %s %s", x.shell.Client.Place().name(), stage, byteSize(bytes)))
+	if !x.silent {
+		x.progress.updateStage(fmt.Sprintf("%s is %s %s", x.shell.Client.Place().name(), stage, byteSize(bytes)))
+	}
 	if stage == "ready" && x.verb == "backup" {
 		x.total, x.progress.total = bytes, bytes
 	}
