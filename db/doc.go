@@ -37,8 +37,16 @@
 // when it has caught up, unless it asked to stay a learner. A node that comes back at another address tells the cluster;
 // that works while it finds one of the others where it left them.
 //
+// # Transactions
+//
+// A transaction that writes runs on the leader, whichever node its session is at. It passes a gate alone, before which
+// other writes wait in line, and its statements run one by one in the engine, which writes them down. Commit undoes them
+// there and proposes what was written down as one entry, bound to the term in which they ran: every replica executes it,
+// the leader too, and holds each statement against what its client was told. Whatever ends the leadership ends the
+// transaction, of which nothing was in the log. One that only reads is a pinned snapshot of the node at hand.
+//
 // # What it does not do
 //
-// Interactive transactions (BEGIN … COMMIT over several requests) are not part of this version; several statements in one atomic request are one entry. Of two voters nobody can say whose clock is
-// wrong: there entry times follow a leader whose clock is ahead. A snapshot whose way is cut begins anew.
+// Two transactions that write never run side by side: one waits for the other, and every plain write does. Of two voters nobody
+// can say whose clock is wrong: there entry times follow a leader whose clock is ahead. A snapshot whose way is cut begins anew.
 package db

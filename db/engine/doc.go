@@ -56,6 +56,6 @@
 // # What it does not do
 //
 // It does not order, replicate or retry entries and knows no roles: who may write is decided before an entry is
-// proposed. It keeps no sessions and no interactive transactions, makes and installs no snapshots, and does not truncate
+// proposed. It keeps one transaction open at most, and does not see to it that no entry comes in between. It does not truncate
 // the raft log.
 package engine

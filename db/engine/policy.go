@@ -209,7 +209,10 @@ func refuseAttach(op sqlite.Op) *PolicyError {
 }
 
 func refuseTransaction(what string) *PolicyError {
-	return &PolicyError{what, "interactive transactions are not supported yet on this way; several statements sent as one atomic request are executed whole or not at all"}
+	if what == "savepoint" {
+		return &PolicyError{what, "there is no transaction here that could go back to it; begin one first"}
+	}
+	return &PolicyError{what, "it begins or ends a transaction of the session, and is sent alone; several statements in one atomic request are executed whole or not at all without it"}
 }
 
 func refuseVacuum() *PolicyError {

@@ -18,7 +18,7 @@ var refused = []struct{ sql, says string }{
 	{"create table temp.x(a)", "temp is not supported"},
 	{"create temporary view x as select 1", "temp is not supported"},
 	{"create temp trigger x after insert on t begin select 1; end", "temp is not supported"},
-	{"begin", "begin is not supported: interactive transactions are not supported yet on this way; several statements sent as one atomic request"},
+	{"begin", "begin is not supported: it begins or ends a transaction of the session"},
 	{"begin immediate", "begin is not supported"},
 	{"commit", "commit is not supported"},
 	{"end", "commit is not supported"},

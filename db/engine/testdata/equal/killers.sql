@@ -91,13 +91,13 @@ select count(*) from sqlite_schema where name = 'sqlite_stat1'
 >>> 0
 --- COMMIT in an entry
 insert into log values('x'); commit
-!!! commit is not supported: interactive transactions are not supported yet on this way; several statements sent as one atomic request are executed whole or not at all
+!!! commit is not supported: it begins or ends a transaction of the session, and is sent alone; several statements in one atomic request are executed whole or not at all without it
 --- ROLLBACK in an entry
 insert into log values('x'); rollback
-!!! rollback is not supported: interactive transactions are not supported yet on this way; several statements sent as one atomic request are executed whole or not at all
+!!! rollback is not supported: it begins or ends a transaction of the session, and is sent alone; several statements in one atomic request are executed whole or not at all without it
 --- END in an entry
 end transaction
-!!! commit is not supported: interactive transactions are not supported yet on this way; several statements sent as one atomic request are executed whole or not at all
+!!! commit is not supported: it begins or ends a transaction of the session, and is sent alone; several statements in one atomic request are executed whole or not at all without it
 --- what is left
 select group_concat(v) from log
 >>> before 1,after 1,9,12

@@ -64,28 +64,28 @@ create table x(a default (load_extension('x'))); insert into x default values
 !!! load_extension is not supported: every node would need the same library; fts5, rtree, geopoly and json are built in
 --- BEGIN
 begin
-!!! begin is not supported: interactive transactions are not supported yet on this way; several statements sent as one atomic request are executed whole or not at all
+!!! begin is not supported: it begins or ends a transaction of the session, and is sent alone; several statements in one atomic request are executed whole or not at all without it
 --- BEGIN IMMEDIATE
 begin immediate transaction
-!!! begin is not supported: interactive transactions are not supported yet on this way; several statements sent as one atomic request are executed whole or not at all
+!!! begin is not supported: it begins or ends a transaction of the session, and is sent alone; several statements in one atomic request are executed whole or not at all without it
 --- COMMIT
 commit
-!!! commit is not supported: interactive transactions are not supported yet on this way; several statements sent as one atomic request are executed whole or not at all
+!!! commit is not supported: it begins or ends a transaction of the session, and is sent alone; several statements in one atomic request are executed whole or not at all without it
 --- ROLLBACK
 rollback
-!!! rollback is not supported: interactive transactions are not supported yet on this way; several statements sent as one atomic request are executed whole or not at all
+!!! rollback is not supported: it begins or ends a transaction of the session, and is sent alone; several statements in one atomic request are executed whole or not at all without it
 --- SAVEPOINT
 savepoint x
-!!! savepoint is not supported: interactive transactions are not supported yet on this way; several statements sent as one atomic request are executed whole or not at all
+!!! savepoint is not supported: there is no transaction here that could go back to it; begin one first
 --- RELEASE
 release x
-!!! savepoint is not supported: interactive transactions are not supported yet on this way; several statements sent as one atomic request are executed whole or not at all
+!!! savepoint is not supported: there is no transaction here that could go back to it; begin one first
 --- ROLLBACK TO
 rollback to x
-!!! savepoint is not supported: interactive transactions are not supported yet on this way; several statements sent as one atomic request are executed whole or not at all
+!!! savepoint is not supported: there is no transaction here that could go back to it; begin one first
 --- the engine's own savepoint
 release _rsqld_entry
-!!! savepoint is not supported: interactive transactions are not supported yet on this way; several statements sent as one atomic request are executed whole or not at all
+!!! savepoint is not supported: there is no transaction here that could go back to it; begin one first
 --- a module that is not on the list
 create virtual table x using dbstat
 !!! the virtual table module "dbstat" is not supported: its content is not the same on every replica; fts5, rtree and geopoly are
