@@ -97,12 +97,10 @@ func (p *Pin) giveUp() error {
 		return nil
 	}
 	p.reader = nil
-	var err error
-	if conn := reader.users.conn; !conn.Autocommit() {
-		conn.ClearInterrupt()
-		if err = execInternal(conn, "ROLLBACK"); err != nil {
-			reader.age = -1 // it is of no use to another read
-		}
+	conn := reader.users.conn
+	conn.ClearInterrupt()
+	if !conn.Autocommit() && execInternal(conn, "ROLLBACK") != nil { // the engine is closed meanwhile
+		reader.age = -1 // the connection is closed, and the snapshot with it
 	}
-	return errors.Join(err, p.engine.readers.release(reader))
+	return p.engine.readers.release(reader)
 }
