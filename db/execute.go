@@ -16,6 +16,9 @@ import (
 
 // execute runs an Execute and returns the frame that ends it.
 func (s *session) execute(ctx context.Context, x *sqlpb.Execute) *sqlpb.ServerFrame {
+	if len(x.Statements) > 0 {
+		s.note(x.Statements[0].Sql)
+	}
 	e := &execution{session: s, request: x, level: x.Level}
 	if e.level == sqlpb.Level_LEVEL_UNSPECIFIED {
 		e.level = s.level

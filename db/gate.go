@@ -163,10 +163,10 @@ type transaction struct {
 	begun   time.Time
 	// index is of an entry that it sees, and all before it.
 	index raft.Index
-	// body is where its statements run. It is set when the transaction has the gate.
+	mu    sync.Mutex // guards what follows
+	// body is where its statements run. It is set once, when the transaction has the gate: those who know that it has
+	// begun read it without the lock.
 	body *engine.Transaction
-
-	mu sync.Mutex // guards what follows
 	// quiet is since when no statement runs; zero while one does.
 	quiet time.Time
 	// committing says that the gate is released by whoever commits.
@@ -192,7 +192,18 @@ func (t *transaction) work() (done func()) {
 	}
 }
 
+// kill undoes a transaction that has begun.
 func (t *transaction) kill(why error) { t.body.Kill(why) }
+
+// end is kill for one that may be about to begin.
+func (t *transaction) end(why error) {
+	t.mu.Lock()
+	body := t.body
+	t.mu.Unlock()
+	if body != nil {
+		body.Kill(why)
+	}
+}
 
 // describe names the transaction to those who wait for it.
 func (t *transaction) describe() string {

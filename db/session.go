@@ -58,9 +58,12 @@ type session struct {
 	moved chan struct{} // holds a token while the client has not been told of a new leader
 	out   sync.Mutex    // guards the sending half of stream
 
-	mu      sync.Mutex // guards the two fields below
+	mu      sync.Mutex // guards the fields below
 	running uint64     // id of the request that runs, or zero
 	cancel  context.CancelFunc
+	// statement is the newest one, and transacting says that a transaction is open: for lists of sessions.
+	statement   string
+	transacting bool
 
 	relay atomic.Pointer[relay] // to the leader, or nil; replaced by the goroutine that runs the request
 }

@@ -95,7 +95,7 @@ func (s *session) enterAt(ctx context.Context, b *sqlpb.Begin, leader raft.ID, t
 		if failed != nil {
 			return 0, failed
 		}
-		s.opened = &opened{here: t}
+		s.open(&opened{here: t})
 		return t.index, nil
 	}
 	relayed := &sqlpb.Begin{Id: b.Id, Level: b.Level, MinIndex: b.MinIndex, TimeoutMs: b.TimeoutMs}
@@ -106,7 +106,7 @@ func (s *session) enterAt(ctx context.Context, b *sqlpb.Begin, leader raft.ID, t
 	if failed := call.run(ctx, leader); failed != nil {
 		return 0, failed
 	}
-	s.opened = &opened{there: call.to}
+	s.open(&opened{there: call.to})
 	return raft.Index(call.last.GetDone().GetIndex()), nil
 }
 
@@ -130,7 +130,7 @@ func (s *session) pinSnapshot(ctx context.Context, b *sqlpb.Begin) (raft.Index, 
 		}
 		return 0, sqlError(err)
 	}
-	s.opened = &opened{pin: pin}
+	s.open(&opened{pin: pin})
 	return pin.Index(), nil
 }
 
@@ -145,13 +145,19 @@ var (
 	errHungUp     = errors.New("its session has ended")
 )
 
+// open makes o the session's transaction; nil is none.
+func (s *session) open(o *opened) {
+	s.opened = o
+	s.noteTransaction(o != nil)
+}
+
 // endTransaction undoes the session's transaction, if there is one.
 func (s *session) endTransaction(why error) {
 	o := s.opened
 	if o == nil {
 		return
 	}
-	s.opened = nil
+	s.open(nil)
 	switch {
 	case o.here != nil:
 		o.here.kill(why)
@@ -199,7 +205,7 @@ func (s *session) commit(ctx context.Context, c *sqlpb.Commit) (index raft.Index
 // commitAt commits where the transaction is. Once that was tried, it asks the leader what became of it.
 func (s *session) commitAt(ctx context.Context, c *sqlpb.Commit, leader raft.ID, term raft.Term) (raft.Index, *Error) {
 	o := s.opened
-	s.opened = nil
+	s.open(nil)
 	switch {
 	case o != nil && o.here != nil:
 		return o.here.commit(ctx, c.Seq)

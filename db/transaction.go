@@ -60,9 +60,9 @@ func (n *Node) enterTransaction(ctx context.Context, t *transaction) *Error {
 	if err != nil {
 		return n.beginError(err)
 	}
-	t.body, t.index = body, n.replica.Applied()
+	t.index = n.replica.Applied()
 	t.mu.Lock()
-	t.quiet = time.Now()
+	t.body, t.quiet = body, time.Now()
 	t.mu.Unlock()
 	return nil
 }
@@ -192,7 +192,7 @@ func overError(err error) *Error {
 	case errors.Is(err, errClosing), errors.Is(err, engine.ErrClosed):
 		again.Class = sqlpb.Class_CLASS_SHUTTING_DOWN
 	case errors.Is(err, errIdle), errors.Is(err, errLong), errors.Is(err, engine.ErrPinTimeout), errors.Is(err, engine.ErrOvertaken):
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, errCancelled):
 		again.Class, again.Retry = sqlpb.Class_CLASS_CANCELLED, sqlpb.Retry_RETRY_NEVER
 	default: // a statement's own: it would fail again
 		e := sqlError(err)

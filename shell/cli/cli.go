@@ -61,6 +61,8 @@ func commands() []command {
 		clusterCommand("promote", "ID", 1, "make a learner a voter"),
 		clusterCommand("remove", "ID", 1, "remove a member for good"),
 		clusterCommand("transfer", "[ID]", 1, "hand leadership over"),
+		clusterCommand("sessions", "", 0, "list the sessions of the cluster: who does what, and who keeps others from writing"),
+		clusterCommand("cancel", "SESSION", 1, "end the statement or the transaction of a session"),
 		clusterCommand("verify", "", 0, "have every node hash its content at one log index, and compare"),
 		clusterCommand("set", "NAME=VALUE …", 64, "change settings of the cluster"),
 		backupCommand(), dumpCommand(), tokenCommand(), healthCommand(), inspectCommand(), versionCommand(), helpCommand(),

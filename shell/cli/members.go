@@ -17,10 +17,12 @@ func clusterCommand(name, args string, most int, summary string) command {
 			var t target
 			t.flags(flags)
 			return func(ctx context.Context, e *Environment, args []string) error {
-				if name == "promote" || name == "remove" {
-					if len(args) == 0 {
-						return usageError("which node? usage: rsqld %s ID; rsqld nodes lists them", name)
-					}
+				switch {
+				case len(args) > 0:
+				case name == "promote" || name == "remove":
+					return usageError("which node? usage: rsqld %s ID; rsqld nodes lists them", name)
+				case name == "cancel":
+					return usageError("which session? usage: rsqld cancel SESSION; rsqld sessions lists them")
 				}
 				return e.runDot(ctx, t, append([]string{"." + name}, args...)...)
 			}

@@ -16,6 +16,8 @@ func clusterCommands() []Command {
 		{".transfer", "[ID|NAME]", "hand leadership over, to a member or to the best of them", 0, 1, dotMember("transfer")},
 		{".token", "[--learner]", "print a token with which a node can join", 0, 1, dotToken},
 		{".set", "NAME=VALUE …", "change settings of the cluster; an empty value is the default", 1, 64, dotMember("set")},
+		{".sessions", "", "list the sessions of the cluster: who does what, and who keeps others from writing", 0, 0, dotControl("sessions")},
+		{".cancel", "SESSION", "end the statement or the transaction of a session", 1, 1, dotMember("cancel")},
 		{".verify", "", "have every node hash its content at one log index, and compare", 0, 0, dotVerify},
 		{".level", "[LEVEL]", "show or set how fresh reads are: local, session, linearizable, strong", 0, 1, dotLevel},
 	}
