@@ -76,6 +76,8 @@ type Config struct {
 	// LogMaxBytes (log.max_bytes) is how much stays for peers that answer and need more. Zero: the defaults of
 	// replica.Limits. They may differ among nodes.
 	LogKeepBytes, LogMaxBytes int64
+	// LogKeepTime (log.keep_time) keeps younger entries too, up to LogMaxBytes. Zero: LogKeepBytes alone counts.
+	LogKeepTime time.Duration
 
 	// LogFiles is the disk of the log. Nil: the operating system's.
 	LogFiles wal.Files
@@ -137,6 +139,10 @@ func (c Config) checkLimits() error {
 	if min(c.ElectionTimeout, c.NoLeaderWait, c.Timeout, c.MaxClockAhead) < 0 || c.MaxStatements < 0 {
 		return fmt.Errorf("%w: election timeout %v, no-leader wait %v, timeout %v, max clock ahead %v, max_statements %d: none may be negative",
 			ErrUsage, c.ElectionTimeout, c.NoLeaderWait, c.Timeout, c.MaxClockAhead, c.MaxStatements)
+	}
+	if min(c.TransactionIdle, c.TransactionTime, c.LogKeepTime) < 0 {
+		return fmt.Errorf("%w: idle transactions for %v, transactions for %v, log entries for %v: none may be negative",
+			ErrUsage, c.TransactionIdle, c.TransactionTime, c.LogKeepTime)
 	}
 	if min(c.LogKeepBytes, c.LogMaxBytes) < 0 {
 		return fmt.Errorf("%w: %d bytes of the log to keep, %d at most: none may be negative", ErrUsage, c.LogKeepBytes, c.LogMaxBytes)

@@ -215,7 +215,7 @@ func (n *Node) connect(conn net.PacketConn, log *wal.WAL, recovered wal.Recovere
 		ID: n.self.Node, Seed: rand.Uint64(), WAL: log, Recovered: recovered, Machine: n.engine, Transport: n.endpoint,
 		Snapshots:       &n.snapshots,
 		ElectionTimeout: n.config.ElectionTimeout, Logger: n.log,
-		Limits: replica.Limits{KeepLogBytes: n.config.LogKeepBytes, MaxLogBytes: n.config.LogMaxBytes},
+		Limits: replica.Limits{KeepLogBytes: n.config.LogKeepBytes, MaxLogBytes: n.config.LogMaxBytes, KeepLogTime: n.config.LogKeepTime},
 	})
 	if err != nil {
 		return errors.Join(fmt.Errorf("starting the replica: %w", err), log.Close())

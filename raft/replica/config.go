@@ -95,6 +95,8 @@ type Limits struct {
 	// KeepLogBytes (log.keep_bytes, 64 MiB) of the newest entries stay when the log is compacted, for peers that were away
 	// for a while. What a peer needs that answers stays beyond that, up to MaxLogBytes (log.max_bytes, 1 GiB).
 	KeepLogBytes int64
+	// KeepLogTime (log.keep_time) says that younger entries stay too, up to MaxLogBytes. Zero: KeepLogBytes alone counts.
+	KeepLogTime time.Duration
 	MaxLogBytes  int64
 
 	// The limits of the core: entries in one message (1 MiB), messages (256) and bytes (8 MiB) on the way to one
