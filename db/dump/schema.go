@@ -39,8 +39,8 @@ type Table struct {
 	// Columns are what Select returns and an INSERT gives: all that are stored, quoted, behind a name of the rowid where no
 	// column holds it.
 	Columns []string
-	// Rowid says that the first of Columns is the rowid.
-	Rowid bool
+	// Key is a name by which the rowid can be read; empty: there is none.
+	Key string
 	// Select reads all rows, in the order of their keys.
 	Select string
 	// Config are settings of an FTS5 table, as pairs of literals.
@@ -212,8 +212,10 @@ func (t *Table) readColumns(conn *sqlite.Conn) error {
 		inColumn = name != "fts5" && name != "geopoly"
 	}
 	free := slices.IndexFunc(rowidNames, func(name string) bool { return !taken[name] })
-	if !withoutRowid && !inColumn && free >= 0 && t.Kind != Foreign {
-		t.Columns, t.Rowid = slices.Insert(t.Columns, 0, rowidNames[free]), true
+	if !withoutRowid && free >= 0 && t.Kind != Foreign {
+		if t.Key = rowidNames[free]; !inColumn {
+			t.Columns = slices.Insert(t.Columns, 0, t.Key)
+		}
 	}
 	t.Select = "SELECT " + strings.Join(t.Columns, ", ") + " FROM " + quoteName(t.Name)
 	if t.Kind == Ordinary {

@@ -68,8 +68,8 @@ func isWord(b byte) bool {
 	return b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || b == '_' || b == '$' || b >= 0x80
 }
 
-// ended is a statement of the schema with its semicolon, also where the text that SQLite has kept ends in a comment.
-func ended(sql string) string {
+// Ended is a statement of the schema with its semicolon, also where the text that SQLite has kept ends in a comment.
+func Ended(sql string) string {
 	switch _, open := tokens(sql); open {
 	case "--":
 		return sql + "\n;"
@@ -77,6 +77,12 @@ func ended(sql string) string {
 		return sql + "*/;"
 	}
 	return sql + ";"
+}
+
+// IsUnique reports whether a CREATE INDEX makes a unique one.
+func IsUnique(sql string) bool {
+	list, _ := tokens(sql)
+	return len(list) > 1 && strings.EqualFold(list[1], "unique")
 }
 
 // module returns the module of a CREATE VIRTUAL TABLE in lower case, and its arguments as tokens.

@@ -67,7 +67,7 @@ func (w *writer) schema(s *Schema, whole bool) error {
 	}
 	for _, objects := range [][]Object{s.Indexes, s.Views} {
 		for _, o := range objects {
-			w.line(ended(o.SQL))
+			w.line(Ended(o.SQL))
 		}
 	}
 	for i := range s.Tables[first:] {
@@ -76,7 +76,7 @@ func (w *writer) schema(s *Schema, whole bool) error {
 		}
 	}
 	for _, o := range s.Triggers {
-		w.line(ended(o.SQL))
+		w.line(Ended(o.SQL))
 	}
 	if whole {
 		w.header(s)
@@ -98,7 +98,7 @@ func (w *writer) header(s *Schema) {
 }
 
 func (w *writer) table(t *Table) error {
-	w.line(ended(t.SQL))
+	w.line(Ended(t.SQL))
 	return w.rows(t)
 }
 
@@ -160,7 +160,7 @@ func (w *writer) virtual(t *Table) error {
 	if t.Kind == Contentless {
 		return w.contentless(t)
 	}
-	w.line(ended(t.SQL))
+	w.line(Ended(t.SQL))
 	for _, c := range t.Config {
 		name := quoteName(t.Name)
 		w.line(fmt.Sprintf("INSERT INTO %s(%s, rank) VALUES(%s,%s);", name, name, c[0], c[1]))

@@ -19,12 +19,18 @@
 // An interrupt (Ctrl-C) ends the statement that runs, on the server too. A script then ends with exit code 130; a
 // second interrupt before the statement has ended calls Options.Abort.
 //
+// A script that begins like a dump of sqlite3 is loaded as one: it is run on a plain database in a temporary file first, and what
+// that holds is sent in bounded requests that are all or nothing each, in an order that foreign keys allow. What is wrong with the
+// dump is found before the cluster has changed.
+//
+// .backup and .dump to a file write beside it and give it its name when it is whole.
+//
 // .import sends the rows of a file in its order, in bounded INSERTs that are all or nothing each. What is loaded when
 // it fails is therefore the beginning of the file, and the error says where to go on.
 //
 // # What it does not do
 //
-// It does not know SQL beyond the ends of statements, and it decides nothing by what it believes the schema to be:
+// It does not know SQL beyond the ends of statements and the beginning of a dump, and it decides nothing by what it believes the schema to be:
 // completion and hints may be out of date. It never sends a statement a second time; retries that are safe are the
 // Client's business. It has no transactions over several statements.
 package repl

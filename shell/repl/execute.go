@@ -128,6 +128,20 @@ func (s *Shell) query(ctx context.Context, level string, visit func([]any), sql 
 	return results.Err()
 }
 
+// write runs statements for the shell itself, all or none.
+func (s *Shell) write(ctx context.Context, sql string, args []any) (err error) {
+	results, err := s.Client.Execute(ctx, Request{SQL: sql, Args: args, Atomic: true})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, results.Close()) }()
+	for results.NextResult() {
+		for results.Next() {
+		}
+	}
+	return results.Err()
+}
+
 // interruptible runs f with a context that the person's Ctrl-C ends, and returns errInterrupted if it did.
 func (s *Shell) interruptible(ctx context.Context, f func(context.Context) error) error {
 	if s.catching {

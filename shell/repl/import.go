@@ -303,7 +303,7 @@ func (m *importer) create(ctx context.Context, columns []string, kind string) er
 	}
 	sql := fmt.Sprintf("CREATE TABLE %s(%s)", quoteName(m.table), strings.Join(defined, ", "))
 	m.shell.schema.stale = true
-	if err := m.execute(ctx, sql, nil); err != nil {
+	if err := m.shell.write(ctx, sql, nil); err != nil {
 		return fmt.Errorf("making table %s: %w", m.table, err)
 	}
 	m.columns = columns
@@ -426,7 +426,7 @@ func (m *importer) insert(ctx context.Context, args []any, rows []position) erro
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	err := m.execute(ctx, m.insertSQL(len(rows)), args)
+	err := m.shell.write(ctx, m.insertSQL(len(rows)), args)
 	if err == nil {
 		m.loaded += int64(len(rows))
 		m.done = rows[len(rows)-1].record
@@ -457,19 +457,6 @@ func (m *importer) insertSQL(n int) string {
 	m.sql = fmt.Sprintf("INSERT INTO %s(%s) VALUES%s%s", quoteName(m.table), strings.Join(names, ","),
 		strings.Repeat(row+",", n-1), row)
 	return m.sql
-}
-
-func (m *importer) execute(ctx context.Context, sql string, args []any) (err error) {
-	results, err := m.shell.Client.Execute(ctx, Request{SQL: sql, Args: args, Atomic: true})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, results.Close()) }()
-	for results.NextResult() {
-		for results.Next() {
-		}
-	}
-	return results.Err()
 }
 
 // failure names the line of an error.

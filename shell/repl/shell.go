@@ -52,11 +52,12 @@ type Shell struct {
 	total    int64 // rows changed by this shell, for .changes
 	failures int
 
-	output   *sink // where results go: Stdout or a file of .output
-	once     *sink // of .once: takes the place of output for one statement
-	catching bool  // interrupts are being watched already
-	keep     bool  // go on after an error
-	place    Place // where the client was last seen
+	output   *sink    // where results go: Stdout or a file of .output
+	once     *sink    // of .once: takes the place of output for one statement
+	catching bool     // interrupts are being watched already
+	keep     bool     // go on after an error
+	reading  *reading // the script that is read; nil: a person types
+	place    Place    // where the client was last seen
 	schema   schema
 }
 
@@ -136,11 +137,17 @@ func (s *Shell) Script(ctx context.Context, name string, script io.Reader) error
 }
 
 // script is Script with the shell's own errors: errReported, errInterrupted, *Exit.
-func (s *Shell) script(ctx context.Context, name string, script io.Reader) error {
+func (s *Shell) script(ctx context.Context, name string, script io.Reader) (err error) {
 	defer func(keep bool) { s.keep = keep }(s.keep)
 	s.keep = s.KeepGoing
 	next, stop := s.lines(script)
 	defer stop()
+	outer := s.reading
+	s.reading = newReading(name, script)
+	defer func() {
+		err = errors.Join(err, s.reading.close())
+		s.reading = outer
+	}()
 	splitter := NewSplitter()
 	for {
 		line, end := next()
@@ -155,9 +162,14 @@ func (s *Shell) script(ctx context.Context, name string, script io.Reader) error
 		}
 		if end == io.EOF {
 			if statement, ok := splitter.Rest(); ok {
-				return s.run(ctx, name, statement)
+				if err := s.take(ctx, name, statement); err != nil {
+					return err
+				}
 			}
-			return nil
+			return s.endReading(ctx)
+		}
+		if s.reading.load != nil {
+			splitter.limit = maxDumpStatement
 		}
 	}
 }
@@ -215,13 +227,13 @@ func (s *Shell) feed(ctx context.Context, name string, splitter *Splitter, line 
 		if !ok {
 			return nil
 		}
-		if err := s.run(ctx, name, statement); err != nil {
+		if err := s.take(ctx, name, statement); err != nil {
 			return err
 		}
 	}
 }
 
-// readLine reads a line with its end. A line may be as long as the longest statement.
+// readLine reads a line with its end. A line may be as long as the longest statement of a dump.
 func readLine(r *bufio.Reader) (string, error) {
 	var line []byte
 	for {
@@ -230,8 +242,8 @@ func readLine(r *bufio.Reader) (string, error) {
 		if !errors.Is(err, bufio.ErrBufferFull) {
 			return string(line), err
 		}
-		if len(line) > MaxStatement {
-			return "", fmt.Errorf("a line is longer than %d MiB", MaxStatement>>20)
+		if len(line) > maxDumpStatement {
+			return "", fmt.Errorf("a line is longer than %d MiB", maxDumpStatement>>20)
 		}
 	}
 }

@@ -30,6 +30,7 @@ type Splitter struct {
 	where lexis
 	quote byte // what ends the quoted text of lexis inQuote
 	shape shape
+	limit int // of a statement, in bytes
 }
 
 // lexis is what kind of text pos stands in.
@@ -62,14 +63,14 @@ const (
 )
 
 // NewSplitter returns a Splitter at line 1.
-func NewSplitter() *Splitter { return &Splitter{start: -1, line: 1} }
+func NewSplitter() *Splitter { return &Splitter{start: -1, line: 1, limit: MaxStatement} }
 
 // Feed adds text behind what was fed before. A piece should end at the end of a line or of the input: a word or a
 // comment mark cut in two is taken for two.
 func (s *Splitter) Feed(text string) error {
-	if len(s.buf)-max(s.start, 0)+len(text) > MaxStatement {
+	if len(s.buf)-max(s.start, 0)+len(text) > s.limit {
 		return fmt.Errorf("the statement that begins at line %d is longer than %d MiB: split it, or look for a missing quote or semicolon",
-			max(s.begun, 1), MaxStatement>>20)
+			max(s.begun, 1), s.limit>>20)
 	}
 	s.buf = append(s.buf, text...)
 	return nil
