@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/rsqld/rsqld/db/sqlite"
@@ -41,12 +42,14 @@ func newReading(name string, script io.Reader) *reading {
 	return r
 }
 
-// close forgets what was not loaded.
+// close forgets a dump whose end did not come, and says so.
 func (r *reading) close() error {
 	if r.load == nil {
 		return nil
 	}
-	return r.load.close()
+	err := r.load.close()
+	fmt.Fprintf(r.load.shell.Stderr, "nothing of %s was loaded\n", r.load.name)
+	return err
 }
 
 // take runs a statement of a script, or of a person.
@@ -82,10 +85,9 @@ func (s *Shell) take(ctx context.Context, name string, statement Statement) erro
 func (s *Shell) takeDumped(ctx context.Context, statement Statement) error {
 	r := s.reading
 	if s.interrupted(ctx) {
-		fmt.Fprintln(s.Stderr, "nothing of the dump was loaded")
 		return errInterrupted
 	}
-	ended, err := r.load.stage(statement)
+	ended, err := r.load.stage(ctx, statement)
 	if err == nil && ended {
 		s.schema.stale = true
 		err = s.interruptible(ctx, r.load.send)
@@ -111,7 +113,7 @@ func (s *Shell) endReading(ctx context.Context) error {
 	if r.load == nil {
 		return nil
 	}
-	if err := s.fail(Statement{}, r.name, errors.New("the dump ends without COMMIT: it was cut off, and nothing of it was loaded")); err != nil {
+	if err := s.fail(Statement{}, r.name, errors.New("the dump ends without COMMIT: it was cut off")); err != nil {
 		return err
 	}
 	return errReported
@@ -148,7 +150,12 @@ type staging struct {
 	newest   int64 // rowid in sqlite_schema
 	staged   int64 // bytes of the statements that were run
 	progress *progress
+	// ended reports whether the statement that runs is to end.
+	ended func() bool
 }
+
+// stepsPerLook is after how many steps of a statement ended is asked.
+const stepsPerLook = 100_000
 
 // newStaging makes a temporary database.
 func newStaging(s *Shell, r *reading) (*staging, error) {
@@ -161,8 +168,9 @@ func newStaging(s *Shell, r *reading) (*staging, error) {
 		l.name = "the dump"
 	}
 	l.progress = newProgress(s.Stderr, s.Live, s.Now, "reading "+l.name, r.total)
-	l.conn, err = sqlite.Open(dir+"/dump.sqlite", stagingOptions())
+	l.conn, err = sqlite.Open(filepath.Join(dir, "dump.sqlite"), stagingOptions())
 	if err == nil {
+		l.conn.SetProgress(stepsPerLook, func() bool { return l.ended != nil && l.ended() })
 		err = l.conn.Exec("BEGIN")
 	}
 	if err != nil {
@@ -196,19 +204,23 @@ func (l *staging) close() error {
 }
 
 // stage runs a statement on the temporary database. ended says that it was the last one.
-func (l *staging) stage(statement Statement) (ended bool, err error) {
+func (l *staging) stage(ctx context.Context, statement Statement) (ended bool, err error) {
+	l.ended = func() bool { return l.shell.interrupted(ctx) }
 	switch {
 	case isStatement(statement.Text, "commit"), isStatement(statement.Text, "commit", "transaction"), isStatement(statement.Text, "end"):
 		// RESET: virtual tables that were written into the schema are not known before it is read again.
 		return true, l.conn.Exec("COMMIT; PRAGMA writable_schema=RESET")
 	case isStatement(statement.Text, "rollback"):
-		return false, errors.New("the dump ends with ROLLBACK: the program that wrote it has met errors; nothing of it was loaded")
+		return false, errors.New("the dump ends with ROLLBACK: the program that wrote it has met errors")
 	}
 	err = l.conn.Exec(statement.Text)
 	var failed *sqlite.Error
 	if errors.As(err, &failed) {
+		if failed.Code == sqlite.CodeInterrupt {
+			return false, errInterrupted
+		}
 		return false, &Error{Class: ClassSQL, Code: failed.Code, Extended: failed.Extended, Offset: failed.Offset,
-			Message: failed.Message + " (the script begins like a dump of sqlite3 and is tried as one; nothing of it was loaded)"}
+			Message: failed.Message + " (the script begins like a dump of sqlite3 and is tried as one)"}
 	}
 	if err == nil && changesSchema(statement.Text) {
 		err = l.created(statement.Line)

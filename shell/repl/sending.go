@@ -58,6 +58,7 @@ type sending struct {
 
 // send brings what was staged to the cluster.
 func (l *staging) send(ctx context.Context) error {
+	l.ended = func() bool { return ctx.Err() != nil }
 	schema, err := dump.Read(l.conn)
 	if err != nil {
 		return err
