@@ -21,6 +21,12 @@ import (
 // ErrBackupDamaged says that the copy which was to become a backup is no sound database, and so the source is none either.
 var ErrBackupDamaged = errors.New("the copy of the database is damaged")
 
+// ErrBackupSpace says that a copy of the database would leave the node too little of its disk.
+var ErrBackupSpace = errors.New("not enough room for a copy of the database")
+
+// spareBytes is what a copy leaves free: a full disk would keep the log, and with it the node, from going on.
+const spareBytes = 128 << 20
+
 // BackupStage is what the making of a backup is at.
 type BackupStage string
 
@@ -107,6 +113,9 @@ func (b *Backup) copy(ctx context.Context, e *Engine, watch func(BackupState)) e
 			b.Bytes = stmt.ColumnInt64(0)
 			return nil
 		})
+		if err == nil {
+			err = e.roomFor(b.Bytes)
+		}
 		watch(b.BackupState)
 		return s.base, err
 	})
@@ -117,6 +126,16 @@ func (b *Backup) copy(ctx context.Context, e *Engine, watch func(BackupState)) e
 		return err
 	}
 	return nil
+}
+
+// roomFor refuses a copy that would fill the disk.
+func (e *Engine) roomFor(bytes int64) error {
+	free, err := e.freeSpace(e.config.SnapshotDir)
+	if err == nil && free < bytes+spareBytes {
+		err = fmt.Errorf("%w: %d MiB are free in %s, and the copy takes %d MiB and leaves %d", ErrBackupSpace,
+			free>>20, e.config.SnapshotDir, bytes>>20, int64(spareBytes>>20))
+	}
+	return err
 }
 
 // finish makes the copy a plain database.

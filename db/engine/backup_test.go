@@ -198,3 +198,26 @@ func TestBackupChecks(t *testing.T) {
 		t.Errorf("of a damaged database: %v", err)
 	}
 }
+
+// A copy that would fill the disk is refused before its first page, with figures.
+func TestBackupSpace(t *testing.T) {
+	l := newLog(t)
+	e := openEngine(t, Config{})
+	l.bootstrap(nil)
+	l.apply(e)
+	if free, err := e.freeSpace(e.config.SnapshotDir); err != nil || free <= 0 {
+		t.Errorf("the disk has %d bytes free, %v", free, err)
+	}
+	e.freeSpace = func(string) (int64, error) { return spareBytes, nil }
+	if _, err := e.Backup(t.Context(), func(BackupState) {}); !errors.Is(err, ErrBackupSpace) || !strings.Contains(err.Error(), "128 MiB are free") {
+		t.Errorf("on a disk that is nearly full: %v", err)
+	}
+	e.freeSpace = func(string) (int64, error) { return spareBytes + 1<<20, nil }
+	b, err := e.Backup(t.Context(), func(BackupState) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+}

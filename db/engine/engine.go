@@ -80,6 +80,8 @@ type Engine struct {
 	cancel context.CancelFunc
 	// copying is held for reading by Snapshot.
 	copying sync.RWMutex
+	// freeSpace is that of the machine, but in tests.
+	freeSpace func(dir string) (int64, error)
 }
 
 // Open creates or opens the database in a directory. It runs the self-test of SQLite first: an engine whose SQLite does
@@ -94,7 +96,7 @@ func Open(config Config) (*Engine, error) {
 	if config.ReaderTimeout == 0 {
 		config.ReaderTimeout = DefaultReaderTimeout
 	}
-	e := &Engine{config: config, log: config.Logger}
+	e := &Engine{config: config, log: config.Logger, freeSpace: freeSpace}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	if e.log == nil {
 		e.log = slog.Default()

@@ -292,6 +292,17 @@ func TestLoadRefused(t *testing.T) {
 	}
 }
 
+// A statement that is too long ends a dump, with --keep-going too: what follows it is not the dump any more.
+func TestLoadTooLong(t *testing.T) {
+	defer func(limit int) { maxDumpStatement = limit }(maxDumpStatement)
+	maxDumpStatement = 1000
+	c := newCluster(t, "on")
+	told, err := c.load(frame("CREATE TABLE t(a);\nINSERT INTO t VALUES('"+strings.Repeat("x\n", 600)+"');"), Options{KeepGoing: true})
+	if err == nil || c.requests > 0 || !strings.Contains(told, "longer than") || !strings.Contains(told, "nothing of d.sql was loaded") {
+		t.Errorf("%v, %d requests, %s", err, c.requests, told)
+	}
+}
+
 // A load that fails on its way says what is loaded; an interrupt does too.
 func TestLoadFails(t *testing.T) {
 	script := frame("CREATE TABLE one(a);\nINSERT INTO one VALUES(1);\nINSERT INTO one VALUES(2);\nCREATE TABLE two(a);\nINSERT INTO two VALUES('stop');\nCREATE TABLE three(a);")

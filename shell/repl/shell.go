@@ -220,7 +220,10 @@ func (s *Shell) feed(ctx context.Context, name string, splitter *Splitter, line 
 	}
 	if err := splitter.Feed(line); err != nil {
 		splitter.Reset()
-		return s.fail(Statement{}, name, err)
+		if err := s.fail(Statement{}, name, err); err != nil || s.reading == nil || s.reading.load == nil {
+			return err
+		}
+		return errReported // a dump without one of its statements is none
 	}
 	for {
 		statement, ok := splitter.Next()
