@@ -140,9 +140,6 @@ func (e *Engine) roomFor(bytes int64) error {
 
 // finish makes the copy a plain database.
 func (b *Backup) finish(ctx context.Context, watch func(BackupState), check func(*Backup, *sqlite.Conn) error) error {
-	if err := leaveWAL(b.Path()); err != nil {
-		return err
-	}
 	conn, err := sqlite.Open(b.Path(), scratchOptions())
 	if err != nil {
 		return err
@@ -168,19 +165,8 @@ func (b *Backup) finish(ctx context.Context, watch func(BackupState), check func
 	return nil
 }
 
-// leaveWAL makes a database file one with a rollback journal, by the two version numbers at offset 18
-// (sqlite.org/fileformat.html#file_format_version_numbers). The file must hold all its pages, and nobody may have it open.
-func leaveWAL(path string) (err error) {
-	file, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	_, err = file.WriteAt([]byte{1, 1}, 18)
-	return errors.Join(err, file.Close())
-}
-
-// scratchOptions are those of a connection to a file that is thrown away when anything fails: no journal, no sync. What is
-// deleted is overwritten.
+// scratchOptions are those of a connection to a file that is thrown away when anything fails: no journal, no sync. The file leaves
+// WAL mode by it (sqlite.org/wal.html#persistence_of_wal_mode). What is deleted is overwritten: remains of the schema too.
 func scratchOptions() sqlite.Options {
 	return sqlite.Options{Pragmas: []sqlite.Pragma{
 		{Name: "journal_mode", Value: "off", Want: "off"},

@@ -47,7 +47,6 @@ type sending struct {
 	table      *dump.Table
 	args       []any
 	rows, size int
-	deferred   bool // a row of the batch may refer to one that comes later in it
 
 	requests int   // that the cluster has executed
 	loaded   int64 // rows
@@ -196,11 +195,9 @@ func (x *sending) ordinary(ctx context.Context) error {
 		if !x.enforced {
 			g.Circular = false
 		}
-		x.deferred = g.Circular
 		if err := x.group(ctx, g); err != nil {
 			return err
 		}
-		x.deferred = false
 		for _, t := range g.Tables {
 			x.done = append(x.done, t.Name)
 		}
@@ -294,11 +291,7 @@ func (x *sending) flush(ctx context.Context) error {
 	if x.rows == 0 {
 		return nil
 	}
-	sql := x.table.Insert(x.rows)
-	if x.deferred {
-		sql = deferKeys + sql
-	}
-	if err := x.write(ctx, sql, x.args); err != nil {
+	if err := x.write(ctx, x.table.Insert(x.rows), x.args); err != nil {
 		return fmt.Errorf("loading %s: %d rows behind the first %d of the dump: %w", x.place(x.table.Name), x.rows, x.loaded, err)
 	}
 	x.loaded += int64(x.rows)
