@@ -68,14 +68,14 @@ func (s *session) export(ctx context.Context, id uint64, args []string, what str
 	defer s.node.exports.turn.Unlock()
 	began := time.Now()
 	if err := x.prepare(ctx, take); err != nil {
-		return failure(id, x.failed(ctx, what, err))
+		return failure(id, x.explain(ctx, what, err))
 	}
 	err := send(x)
 	if err == nil {
 		err = x.out.flush(false)
 	}
 	if err := errors.Join(err, x.copied.Close()); err != nil {
-		return failure(id, x.failed(ctx, what, err))
+		return failure(id, x.explain(ctx, what, err))
 	}
 	s.node.log.Info("the database was copied for a client", "node", s.node.self.Node, "as", what, "client", s.principal.Name,
 		"index", x.copied.Index, "bytes", x.copied.Bytes, "dur", time.Since(began).Round(time.Millisecond))
@@ -191,8 +191,8 @@ func (x *export) pieces(ctx context.Context, content io.Reader) error {
 	}
 }
 
-// failed is what the client is told of err.
-func (x *export) failed(ctx context.Context, what string, err error) *Error {
+// explain is what the client is told of err.
+func (x *export) explain(ctx context.Context, what string, err error) *Error {
 	switch {
 	case x.out.failed != nil:
 		return x.out.failed

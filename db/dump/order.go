@@ -157,17 +157,38 @@ const maxPasses = 200
 // ErrTangled says that the rows of a group refer to each other in a way that would take too long to put in order.
 var ErrTangled = errors.New("the rows refer to each other in too tangled a way")
 
+// Check says whether Rows can tell the rows of the group apart, ErrTangled if not.
+func (g *Group) Check() error {
+	for _, t := range g.Tables {
+		if g.Circular && len(t.Keys) == 0 {
+			return fmt.Errorf("the columns of table %s have taken all names of the rowid: %w", t.Name, ErrTangled)
+		}
+	}
+	return nil
+}
+
+// keyNames are names of so many columns.
+func keyNames(n int) string {
+	names := make([]string, n)
+	for i := range names {
+		names[i] = fmt.Sprintf("k%d", i)
+	}
+	return strings.Join(names, ", ")
+}
+
 // Rows emits the rows of a group, each after those that it refers to. Rows that refer to each other in circles are left, see
 // Rest. It needs room for the keys of rows in a temporary table of the connection.
 func (g *Group) Rows(ctx context.Context, conn *sqlite.Conn, emit Emit) error {
 	if !g.Circular {
 		return g.straight(ctx, conn, emit)
 	}
+	if err := g.Check(); err != nil {
+		return err
+	}
 	for i, t := range g.Tables {
-		if t.Key == "" {
-			return fmt.Errorf("table %s has no rowid: %w", t.Name, ErrTangled)
-		}
-		if err := conn.Exec(fmt.Sprintf("DROP TABLE IF EXISTS temp.sent%d; CREATE TEMP TABLE sent%d(r INTEGER PRIMARY KEY)", i, i)); err != nil {
+		keys := keyNames(len(t.Keys))
+		err := conn.Exec(fmt.Sprintf("DROP TABLE IF EXISTS temp.sent%d; CREATE TEMP TABLE sent%d(%s, PRIMARY KEY(%s)) WITHOUT ROWID", i, i, keys, keys))
+		if err != nil {
 			return err
 		}
 	}
@@ -222,7 +243,8 @@ func (g *Group) straight(ctx context.Context, conn *sqlite.Conn, emit Emit) erro
 // pass emits those rows of a table that were not emitted and, if ready is set, refer to nothing that was not emitted. A row
 // counts as emitted for those that follow in the same pass.
 func (g *Group) pass(ctx context.Context, conn *sqlite.Conn, i int, down, ready bool, emit Emit) (emitted int, err error) {
-	mark, err := conn.Internal(fmt.Sprintf("INSERT INTO temp.sent%d VALUES(?)", i))
+	t := g.Tables[i]
+	mark, err := conn.Internal(fmt.Sprintf("INSERT INTO temp.sent%d VALUES(%s?)", i, strings.Repeat("?,", len(t.Keys)-1)))
 	if err != nil {
 		return 0, err
 	}
@@ -231,8 +253,10 @@ func (g *Group) pass(ctx context.Context, conn *sqlite.Conn, i int, down, ready 
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if err := mark.BindInt64(1, row.ColumnInt64(len(g.Tables[i].Columns))); err != nil {
-			return err
+		for k := range t.Keys {
+			if err := mark.Bind(k+1, row.Column(len(t.Columns)+k)); err != nil {
+				return err
+			}
 		}
 		if _, err := mark.Step(); err != nil {
 			return err
@@ -241,40 +265,47 @@ func (g *Group) pass(ctx context.Context, conn *sqlite.Conn, i int, down, ready 
 			return err
 		}
 		emitted++
-		return emit(g.Tables[i], row)
+		return emit(t, row)
 	})
 	return emitted, err
 }
 
-// passSQL selects the columns of the rows of a pass, and their key behind them.
+// passSQL selects the columns of the rows of a pass, and their keys behind them.
 func (g *Group) passSQL(i int, down, ready bool) string {
 	t := g.Tables[i]
 	var b strings.Builder
-	b.WriteString("SELECT ")
-	for _, column := range t.Columns {
-		b.WriteString("c." + column + ", ")
-	}
-	fmt.Fprintf(&b, "c.%s FROM main.%s AS c NOT INDEXED WHERE NOT EXISTS (SELECT 1 FROM temp.sent%d AS s WHERE s.r = c.%s)", t.Key, quoteName(t.Name), i, t.Key)
+	b.WriteString("SELECT c." + strings.Join(t.Columns, ", c.") + ", c." + strings.Join(t.Keys, ", c."))
+	fmt.Fprintf(&b, " FROM main.%s AS c NOT INDEXED WHERE NOT %s", quoteName(t.Name), g.emitted(i, "c"))
 	for _, l := range g.links[i] {
 		if !ready {
 			break
 		}
 		parent := g.Tables[l.parent]
-		fmt.Fprintf(&b, " AND NOT EXISTS (SELECT 1 FROM main.%s AS p WHERE NOT EXISTS (SELECT 1 FROM temp.sent%d AS s WHERE s.r = p.%s)",
-			quoteName(parent.Name), l.parent, parent.Key)
+		fmt.Fprintf(&b, " AND NOT EXISTS (SELECT 1 FROM main.%s AS p WHERE NOT %s", quoteName(parent.Name), g.emitted(l.parent, "p"))
 		for k := range min(len(l.from), len(l.to)) {
 			fmt.Fprintf(&b, " AND p.%s = c.%s", quoteName(l.to[k]), quoteName(l.from[k]))
 		}
 		if l.parent == i { // a row may refer to itself
-			fmt.Fprintf(&b, " AND p.%s <> c.%s", parent.Key, t.Key)
+			fmt.Fprintf(&b, " AND (p.%s) <> (c.%s)", strings.Join(parent.Keys, ", p."), strings.Join(t.Keys, ", c."))
 		}
 		b.WriteString(")")
 	}
-	fmt.Fprintf(&b, " ORDER BY c.%s", t.Key)
+	direction := ""
 	if down {
-		b.WriteString(" DESC")
+		direction = " DESC"
 	}
+	b.WriteString(" ORDER BY c." + strings.Join(t.Keys, direction+", c.") + direction)
 	return b.String()
+}
+
+// emitted is a condition: the row of a table, under a name, was emitted.
+func (g *Group) emitted(i int, row string) string {
+	t := g.Tables[i]
+	same := make([]string, len(t.Keys))
+	for k, key := range t.Keys {
+		same[k] = fmt.Sprintf("%s.%s = s.k%d", row, key, k)
+	}
+	return fmt.Sprintf("EXISTS (SELECT 1 FROM temp.sent%d AS s WHERE %s)", i, strings.Join(same, " AND "))
 }
 
 // maxBroken is how many broken foreign keys are told.

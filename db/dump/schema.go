@@ -39,8 +39,9 @@ type Table struct {
 	// Columns are what Select returns and an INSERT gives: all that are stored, quoted, behind a name of the rowid where no
 	// column holds it.
 	Columns []string
-	// Key is a name by which the rowid can be read; empty: there is none.
-	Key string
+	// Keys are what tells the rows apart: a name of the rowid, or the primary key of a table WITHOUT ROWID. It is empty where
+	// columns have taken all names of the rowid.
+	Keys []string
 	// Select reads all rows, in the order of their keys.
 	Select string
 	// Config are settings of an FTS5 table, as pairs of literals.
@@ -179,13 +180,13 @@ var rowidNames = []string{"rowid", "_rowid_", "oid"}
 
 // readColumns finds what has to be copied. Computed columns are not.
 func (t *Table) readColumns(conn *sqlite.Conn) error {
-	taken, keys, integer := map[string]bool{}, 0, false
+	taken, keys, integer := map[string]bool{}, []string(nil), false
 	const columns = "SELECT name, hidden, pk, type FROM pragma_table_xinfo(?1) ORDER BY cid"
 	err := query(conn, columns, func(row *sqlite.Stmt) error {
 		name := row.ColumnText(0)
 		taken[strings.ToLower(name)] = true
 		if row.ColumnInt64(2) > 0 {
-			keys++
+			keys = append(keys, quoteName(name))
 			integer = strings.EqualFold(row.ColumnText(3), "integer")
 		}
 		if row.ColumnInt64(1) == 0 {
@@ -207,14 +208,17 @@ func (t *Table) readColumns(conn *sqlite.Conn) error {
 		return err
 	}
 	// A primary key of one INTEGER column is the rowid, unless it has an index of its own (INTEGER PRIMARY KEY DESC).
-	inColumn := keys == 1 && integer && !indexed
+	inColumn := len(keys) == 1 && integer && !indexed
 	if name, _ := module(t.SQL); t.Kind != Ordinary {
 		inColumn = name != "fts5" && name != "geopoly"
 	}
 	free := slices.IndexFunc(rowidNames, func(name string) bool { return !taken[name] })
-	if !withoutRowid && free >= 0 && t.Kind != Foreign {
-		if t.Key = rowidNames[free]; !inColumn {
-			t.Columns = slices.Insert(t.Columns, 0, t.Key)
+	switch {
+	case withoutRowid:
+		t.Keys = keys
+	case free >= 0 && t.Kind != Foreign:
+		if t.Keys = rowidNames[free : free+1]; !inColumn {
+			t.Columns = slices.Insert(t.Columns, 0, rowidNames[free])
 		}
 	}
 	t.Select = "SELECT " + strings.Join(t.Columns, ", ") + " FROM " + quoteName(t.Name)

@@ -48,6 +48,11 @@
 // The write-ahead log is moved into the file in steps that do not stop the writer, see type checkpointer. Commits are
 // not synced one by one: the raft log is what makes a write durable, and is replayed from where the file stands.
 //
+// # Copies
+//
+// [Engine.Snapshot] copies the file page by page for another replica. [Engine.Backup] makes a plain database of such a copy,
+// without the engine's tables and checked by SQLite; [Engine.Copy] does not check it. Entries are applied meanwhile.
+//
 // # Concurrency
 //
 // Apply and Base are for one goroutine at a time, the replica's, and exclude each other anyway. Every other method may

@@ -17,11 +17,15 @@ func dumpCommand() command {
 			t.flags(flags)
 			return func(ctx context.Context, e *Environment, args []string) error {
 				line := []string{".dump"}
-				if len(args) == 1 && args[0] != "-" {
+				toFile := len(args) == 1 && args[0] != "-"
+				if toFile {
 					line = append(line, "--to", args[0])
-					if *force {
-						line = append(line, "--force")
+				}
+				if *force {
+					if !toFile {
+						return usageError("--force is for a FILE, and none is given")
 					}
+					line = append(line, "--force")
 				}
 				return e.runExport(ctx, t, *local, append(line, *only...)...)
 			}

@@ -106,6 +106,9 @@ func (x *sending) prepare(ctx context.Context) error {
 	if err != nil || !x.enforced {
 		return err
 	}
+	if err := x.orderly(); err != nil {
+		return err
+	}
 	first, count, err := dump.Broken(x.conn)
 	if err == nil && count > 0 {
 		err = fmt.Errorf("%s of the dump break foreign keys, which are on in this cluster (%s): mend the dump, or load it with `rsqld set sql.foreign_keys=off`",
@@ -214,6 +217,20 @@ func (x *sending) group(ctx context.Context, g *dump.Group) error {
 	if err == nil {
 		err = x.circles(ctx, g)
 	}
+	return x.explain(g, err)
+}
+
+// orderly refuses rows that have no order in which they can be inserted, as far as that shows in the schema.
+func (x *sending) orderly() error {
+	groups, err := dump.Groups(x.conn, x.schema)
+	for i := 0; i < len(groups) && err == nil; i++ {
+		err = x.explain(&groups[i], groups[i].Check())
+	}
+	return err
+}
+
+// explain says what to do about rows without an order.
+func (x *sending) explain(g *dump.Group, err error) error {
 	if errors.Is(err, dump.ErrTangled) {
 		return fmt.Errorf("%s: %w, and foreign keys are on: `rsqld set sql.foreign_keys=off`, load the dump, and turn them on again",
 			x.place(g.Tables[0].Name), err)
