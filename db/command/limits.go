@@ -28,6 +28,8 @@ const (
 	TokenIDBytes  = 8
 	TokenKeyBytes = 32
 	VerifyIDBytes = 8
+	// RestoreHashBytes is the length of a SHA-256.
+	RestoreHashBytes = 32
 )
 
 // check reports what is wrong with the shape of c. The version comes first: in another version the rest may mean
@@ -62,6 +64,11 @@ func check(c *commandpb.Command) error {
 		return checkSettings(body.ChangeSettings.GetSettings())
 	case *commandpb.Command_Transaction:
 		return checkTransaction(body.Transaction)
+	case *commandpb.Command_Restore:
+		if n := len(body.Restore.GetSha256()); n != RestoreHashBytes {
+			return length("hash of a file", n, RestoreHashBytes)
+		}
+		return nil
 	case *commandpb.Command_Abandon:
 		if len(c.Session) == 0 || c.Seq == 0 {
 			return fmt.Errorf("%w: it abandons a write without a session and a number", ErrMalformed)

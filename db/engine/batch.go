@@ -24,7 +24,7 @@ type batch struct {
 	chain   []Chain
 }
 
-// applyBatch applies entries up to the end, to a killer or to a change of the settings, in one transaction. The results
+// applyBatch applies entries up to the end, to a restore, a killer or a change of the settings, in one transaction. The results
 // are those of the entries that are committed.
 func (w *writer) applyBatch(entries []decodedEntry) (*batch, error) {
 	committed := w.state
@@ -33,6 +33,9 @@ func (w *writer) applyBatch(entries []decodedEntry) (*batch, error) {
 		return b, fmt.Errorf("beginning a batch: %w", err)
 	}
 	for i, entry := range entries {
+		if entry.isRestore() {
+			break // it is a batch of its own
+		}
 		r, err := b.apply(entry)
 		if err != nil {
 			return &batch{writer: w}, fmt.Errorf("applying entry %v: %w", entry.ID, err)

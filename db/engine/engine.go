@@ -36,6 +36,8 @@ type Config struct {
 	ReaderTimeout time.Duration
 	// SnapshotDir is where copies of the database are made for others, on the same file system as Dir. Empty: Dir itself.
 	SnapshotDir string
+	// StageDir is where the files of restores are. Empty: SnapshotDir.
+	StageDir string
 	// Logger gets changes of state; nil is slog's default.
 	Logger *slog.Logger
 	// Fault makes file operations of the writer and the checkpointer fail. It is for tests; nil is none.
@@ -92,6 +94,9 @@ func Open(config Config) (*Engine, error) {
 	}
 	if config.SnapshotDir == "" {
 		config.SnapshotDir = config.Dir
+	}
+	if config.StageDir == "" {
+		config.StageDir = config.SnapshotDir
 	}
 	if config.ReaderTimeout == 0 {
 		config.ReaderTimeout = DefaultReaderTimeout
@@ -175,6 +180,14 @@ func (e *Engine) Apply(entries []raft.Entry) ([]raft.Result, error) {
 	decoded, stop := e.decodeEntries(e.committed.Load().base.Applied.Index, entries)
 	defer e.forgetEntries()
 	for len(results) < len(decoded) {
+		if first := decoded[len(results)]; first.isRestore() {
+			r, err := e.restore(first)
+			if err != nil {
+				return results, err
+			}
+			results = append(results, r)
+			continue
+		}
 		e.checkpointer.beforeBatch(e.writer)
 		b, err := e.writer.applyBatch(decoded[len(results):])
 		if err != nil {

@@ -76,7 +76,7 @@ func (x StoredError_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use StoredError_Kind.Descriptor instead.
 func (StoredError_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{18, 0}
+	return file_db_command_command_proto_rawDescGZIP(), []int{19, 0}
 }
 
 type Command struct {
@@ -97,6 +97,7 @@ type Command struct {
 	//	*Command_Verify
 	//	*Command_Transaction
 	//	*Command_Abandon
+	//	*Command_Restore
 	Body          isCommand_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -255,6 +256,15 @@ func (x *Command) GetAbandon() *Abandon {
 	return nil
 }
 
+func (x *Command) GetRestore() *Restore {
+	if x != nil {
+		if x, ok := x.Body.(*Command_Restore); ok {
+			return x.Restore
+		}
+	}
+	return nil
+}
+
 type isCommand_Body interface {
 	isCommand_Body()
 }
@@ -295,6 +305,10 @@ type Command_Abandon struct {
 	Abandon *Abandon `protobuf:"bytes,19,opt,name=abandon,proto3,oneof"`
 }
 
+type Command_Restore struct {
+	Restore *Restore `protobuf:"bytes,20,opt,name=restore,proto3,oneof"`
+}
+
 func (*Command_Script) isCommand_Body() {}
 
 func (*Command_MintToken) isCommand_Body() {}
@@ -312,6 +326,8 @@ func (*Command_Verify) isCommand_Body() {}
 func (*Command_Transaction) isCommand_Body() {}
 
 func (*Command_Abandon) isCommand_Body() {}
+
+func (*Command_Restore) isCommand_Body() {}
 
 // Script is SQL that is executed whole or not at all.
 type Script struct {
@@ -702,6 +718,60 @@ func (*Abandon) Descriptor() ([]byte, []int) {
 	return file_db_command_command_proto_rawDescGZIP(), []int{6}
 }
 
+// Restore puts the content of a file in the place of all that users have stored. A majority of the voters holds the file
+// before the entry is proposed.
+type Restore struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sha256        []byte                 `protobuf:"bytes,1,opt,name=sha256,proto3" json:"sha256,omitempty"` // of the file: 32 bytes
+	Size          uint64                 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`    // of the file, in bytes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Restore) Reset() {
+	*x = Restore{}
+	mi := &file_db_command_command_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Restore) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Restore) ProtoMessage() {}
+
+func (x *Restore) ProtoReflect() protoreflect.Message {
+	mi := &file_db_command_command_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Restore.ProtoReflect.Descriptor instead.
+func (*Restore) Descriptor() ([]byte, []int) {
+	return file_db_command_command_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Restore) GetSha256() []byte {
+	if x != nil {
+		return x.Sha256
+	}
+	return nil
+}
+
+func (x *Restore) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
 type Value struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Kind:
@@ -717,7 +787,7 @@ type Value struct {
 
 func (x *Value) Reset() {
 	*x = Value{}
-	mi := &file_db_command_command_proto_msgTypes[7]
+	mi := &file_db_command_command_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -729,7 +799,7 @@ func (x *Value) String() string {
 func (*Value) ProtoMessage() {}
 
 func (x *Value) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[7]
+	mi := &file_db_command_command_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -742,7 +812,7 @@ func (x *Value) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Value.ProtoReflect.Descriptor instead.
 func (*Value) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{7}
+	return file_db_command_command_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Value) GetKind() isValue_Kind {
@@ -829,7 +899,7 @@ type Bootstrap struct {
 
 func (x *Bootstrap) Reset() {
 	*x = Bootstrap{}
-	mi := &file_db_command_command_proto_msgTypes[8]
+	mi := &file_db_command_command_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -841,7 +911,7 @@ func (x *Bootstrap) String() string {
 func (*Bootstrap) ProtoMessage() {}
 
 func (x *Bootstrap) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[8]
+	mi := &file_db_command_command_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -854,7 +924,7 @@ func (x *Bootstrap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bootstrap.ProtoReflect.Descriptor instead.
 func (*Bootstrap) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{8}
+	return file_db_command_command_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Bootstrap) GetCluster() []byte {
@@ -895,7 +965,7 @@ type ChangeSettings struct {
 
 func (x *ChangeSettings) Reset() {
 	*x = ChangeSettings{}
-	mi := &file_db_command_command_proto_msgTypes[9]
+	mi := &file_db_command_command_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -907,7 +977,7 @@ func (x *ChangeSettings) String() string {
 func (*ChangeSettings) ProtoMessage() {}
 
 func (x *ChangeSettings) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[9]
+	mi := &file_db_command_command_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -920,7 +990,7 @@ func (x *ChangeSettings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeSettings.ProtoReflect.Descriptor instead.
 func (*ChangeSettings) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{9}
+	return file_db_command_command_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ChangeSettings) GetSettings() map[string]string {
@@ -940,7 +1010,7 @@ type Verify struct {
 
 func (x *Verify) Reset() {
 	*x = Verify{}
-	mi := &file_db_command_command_proto_msgTypes[10]
+	mi := &file_db_command_command_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -952,7 +1022,7 @@ func (x *Verify) String() string {
 func (*Verify) ProtoMessage() {}
 
 func (x *Verify) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[10]
+	mi := &file_db_command_command_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -965,7 +1035,7 @@ func (x *Verify) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verify.ProtoReflect.Descriptor instead.
 func (*Verify) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{10}
+	return file_db_command_command_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Verify) GetId() []byte {
@@ -988,7 +1058,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_db_command_command_proto_msgTypes[11]
+	mi := &file_db_command_command_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1000,7 +1070,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[11]
+	mi := &file_db_command_command_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1013,7 +1083,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{11}
+	return file_db_command_command_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Member) GetId() uint64 {
@@ -1066,7 +1136,7 @@ type MintToken struct {
 
 func (x *MintToken) Reset() {
 	*x = MintToken{}
-	mi := &file_db_command_command_proto_msgTypes[12]
+	mi := &file_db_command_command_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1078,7 +1148,7 @@ func (x *MintToken) String() string {
 func (*MintToken) ProtoMessage() {}
 
 func (x *MintToken) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[12]
+	mi := &file_db_command_command_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1091,7 +1161,7 @@ func (x *MintToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MintToken.ProtoReflect.Descriptor instead.
 func (*MintToken) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{12}
+	return file_db_command_command_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *MintToken) GetId() []byte {
@@ -1147,7 +1217,7 @@ type UseToken struct {
 
 func (x *UseToken) Reset() {
 	*x = UseToken{}
-	mi := &file_db_command_command_proto_msgTypes[13]
+	mi := &file_db_command_command_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1159,7 +1229,7 @@ func (x *UseToken) String() string {
 func (*UseToken) ProtoMessage() {}
 
 func (x *UseToken) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[13]
+	mi := &file_db_command_command_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1172,7 +1242,7 @@ func (x *UseToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UseToken.ProtoReflect.Descriptor instead.
 func (*UseToken) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{13}
+	return file_db_command_command_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *UseToken) GetId() []byte {
@@ -1200,7 +1270,7 @@ type SetMember struct {
 
 func (x *SetMember) Reset() {
 	*x = SetMember{}
-	mi := &file_db_command_command_proto_msgTypes[14]
+	mi := &file_db_command_command_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1212,7 +1282,7 @@ func (x *SetMember) String() string {
 func (*SetMember) ProtoMessage() {}
 
 func (x *SetMember) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[14]
+	mi := &file_db_command_command_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1225,7 +1295,7 @@ func (x *SetMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMember.ProtoReflect.Descriptor instead.
 func (*SetMember) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{14}
+	return file_db_command_command_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SetMember) GetMember() *Member {
@@ -1253,7 +1323,7 @@ type StoredResult struct {
 
 func (x *StoredResult) Reset() {
 	*x = StoredResult{}
-	mi := &file_db_command_command_proto_msgTypes[15]
+	mi := &file_db_command_command_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1265,7 +1335,7 @@ func (x *StoredResult) String() string {
 func (*StoredResult) ProtoMessage() {}
 
 func (x *StoredResult) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[15]
+	mi := &file_db_command_command_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1278,7 +1348,7 @@ func (x *StoredResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredResult.ProtoReflect.Descriptor instead.
 func (*StoredResult) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{15}
+	return file_db_command_command_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StoredResult) GetStatements() []*StoredStatement {
@@ -1309,7 +1379,7 @@ type StoredStatement struct {
 
 func (x *StoredStatement) Reset() {
 	*x = StoredStatement{}
-	mi := &file_db_command_command_proto_msgTypes[16]
+	mi := &file_db_command_command_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1321,7 +1391,7 @@ func (x *StoredStatement) String() string {
 func (*StoredStatement) ProtoMessage() {}
 
 func (x *StoredStatement) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[16]
+	mi := &file_db_command_command_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1334,7 +1404,7 @@ func (x *StoredStatement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredStatement.ProtoReflect.Descriptor instead.
 func (*StoredStatement) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{16}
+	return file_db_command_command_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *StoredStatement) GetRowsAffected() int64 {
@@ -1389,7 +1459,7 @@ type StoredColumn struct {
 
 func (x *StoredColumn) Reset() {
 	*x = StoredColumn{}
-	mi := &file_db_command_command_proto_msgTypes[17]
+	mi := &file_db_command_command_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1401,7 +1471,7 @@ func (x *StoredColumn) String() string {
 func (*StoredColumn) ProtoMessage() {}
 
 func (x *StoredColumn) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[17]
+	mi := &file_db_command_command_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1414,7 +1484,7 @@ func (x *StoredColumn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredColumn.ProtoReflect.Descriptor instead.
 func (*StoredColumn) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{17}
+	return file_db_command_command_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *StoredColumn) GetName() string {
@@ -1447,7 +1517,7 @@ type StoredError struct {
 
 func (x *StoredError) Reset() {
 	*x = StoredError{}
-	mi := &file_db_command_command_proto_msgTypes[18]
+	mi := &file_db_command_command_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1459,7 +1529,7 @@ func (x *StoredError) String() string {
 func (*StoredError) ProtoMessage() {}
 
 func (x *StoredError) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[18]
+	mi := &file_db_command_command_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1472,7 +1542,7 @@ func (x *StoredError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredError.ProtoReflect.Descriptor instead.
 func (*StoredError) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{18}
+	return file_db_command_command_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *StoredError) GetKind() StoredError_Kind {
@@ -1528,7 +1598,7 @@ var File_db_command_command_proto protoreflect.FileDescriptor
 
 const file_db_command_command_proto_rawDesc = "" +
 	"\n" +
-	"\x18db/command/command.proto\x12\x10rsqld.command.v1\"\xa2\x05\n" +
+	"\x18db/command/command.proto\x12\x10rsqld.command.v1\"\xd9\x05\n" +
 	"\aCommand\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x12\n" +
 	"\x04time\x18\x02 \x01(\x03R\x04time\x12\x12\n" +
@@ -1546,7 +1616,8 @@ const file_db_command_command_proto_rawDesc = "" +
 	"\x0fchange_settings\x18\x10 \x01(\v2 .rsqld.command.v1.ChangeSettingsH\x00R\x0echangeSettings\x122\n" +
 	"\x06verify\x18\x11 \x01(\v2\x18.rsqld.command.v1.VerifyH\x00R\x06verify\x12A\n" +
 	"\vtransaction\x18\x12 \x01(\v2\x1d.rsqld.command.v1.TransactionH\x00R\vtransaction\x125\n" +
-	"\aabandon\x18\x13 \x01(\v2\x19.rsqld.command.v1.AbandonH\x00R\aabandonB\x06\n" +
+	"\aabandon\x18\x13 \x01(\v2\x19.rsqld.command.v1.AbandonH\x00R\aabandon\x125\n" +
+	"\arestore\x18\x14 \x01(\v2\x19.rsqld.command.v1.RestoreH\x00R\arestoreB\x06\n" +
 	"\x04body\"E\n" +
 	"\x06Script\x12;\n" +
 	"\n" +
@@ -1572,7 +1643,10 @@ const file_db_command_command_proto_rawDesc = "" +
 	"\rrows_affected\x18\b \x01(\x12R\frowsAffected\x12$\n" +
 	"\x0elast_insert_id\x18\t \x01(\x12R\flastInsertIdB\x06\n" +
 	"\x04kind\"\t\n" +
-	"\aAbandon\"m\n" +
+	"\aAbandon\"5\n" +
+	"\aRestore\x12\x16\n" +
+	"\x06sha256\x18\x01 \x01(\fR\x06sha256\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x04R\x04size\"m\n" +
 	"\x05Value\x12\x1a\n" +
 	"\ainteger\x18\x01 \x01(\x12H\x00R\ainteger\x12\x14\n" +
 	"\x04real\x18\x02 \x01(\x01H\x00R\x04real\x12\x14\n" +
@@ -1658,7 +1732,7 @@ func file_db_command_command_proto_rawDescGZIP() []byte {
 }
 
 var file_db_command_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_db_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_db_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_db_command_command_proto_goTypes = []any{
 	(StoredError_Kind)(0),   // 0: rsqld.command.v1.StoredError.Kind
 	(*Command)(nil),         // 1: rsqld.command.v1.Command
@@ -1668,51 +1742,53 @@ var file_db_command_command_proto_goTypes = []any{
 	(*Transaction)(nil),     // 5: rsqld.command.v1.Transaction
 	(*Step)(nil),            // 6: rsqld.command.v1.Step
 	(*Abandon)(nil),         // 7: rsqld.command.v1.Abandon
-	(*Value)(nil),           // 8: rsqld.command.v1.Value
-	(*Bootstrap)(nil),       // 9: rsqld.command.v1.Bootstrap
-	(*ChangeSettings)(nil),  // 10: rsqld.command.v1.ChangeSettings
-	(*Verify)(nil),          // 11: rsqld.command.v1.Verify
-	(*Member)(nil),          // 12: rsqld.command.v1.Member
-	(*MintToken)(nil),       // 13: rsqld.command.v1.MintToken
-	(*UseToken)(nil),        // 14: rsqld.command.v1.UseToken
-	(*SetMember)(nil),       // 15: rsqld.command.v1.SetMember
-	(*StoredResult)(nil),    // 16: rsqld.command.v1.StoredResult
-	(*StoredStatement)(nil), // 17: rsqld.command.v1.StoredStatement
-	(*StoredColumn)(nil),    // 18: rsqld.command.v1.StoredColumn
-	(*StoredError)(nil),     // 19: rsqld.command.v1.StoredError
-	nil,                     // 20: rsqld.command.v1.Bootstrap.SettingsEntry
-	nil,                     // 21: rsqld.command.v1.ChangeSettings.SettingsEntry
+	(*Restore)(nil),         // 8: rsqld.command.v1.Restore
+	(*Value)(nil),           // 9: rsqld.command.v1.Value
+	(*Bootstrap)(nil),       // 10: rsqld.command.v1.Bootstrap
+	(*ChangeSettings)(nil),  // 11: rsqld.command.v1.ChangeSettings
+	(*Verify)(nil),          // 12: rsqld.command.v1.Verify
+	(*Member)(nil),          // 13: rsqld.command.v1.Member
+	(*MintToken)(nil),       // 14: rsqld.command.v1.MintToken
+	(*UseToken)(nil),        // 15: rsqld.command.v1.UseToken
+	(*SetMember)(nil),       // 16: rsqld.command.v1.SetMember
+	(*StoredResult)(nil),    // 17: rsqld.command.v1.StoredResult
+	(*StoredStatement)(nil), // 18: rsqld.command.v1.StoredStatement
+	(*StoredColumn)(nil),    // 19: rsqld.command.v1.StoredColumn
+	(*StoredError)(nil),     // 20: rsqld.command.v1.StoredError
+	nil,                     // 21: rsqld.command.v1.Bootstrap.SettingsEntry
+	nil,                     // 22: rsqld.command.v1.ChangeSettings.SettingsEntry
 }
 var file_db_command_command_proto_depIdxs = []int32{
 	2,  // 0: rsqld.command.v1.Command.script:type_name -> rsqld.command.v1.Script
-	13, // 1: rsqld.command.v1.Command.mint_token:type_name -> rsqld.command.v1.MintToken
-	14, // 2: rsqld.command.v1.Command.use_token:type_name -> rsqld.command.v1.UseToken
-	15, // 3: rsqld.command.v1.Command.set_member:type_name -> rsqld.command.v1.SetMember
-	9,  // 4: rsqld.command.v1.Command.bootstrap:type_name -> rsqld.command.v1.Bootstrap
-	10, // 5: rsqld.command.v1.Command.change_settings:type_name -> rsqld.command.v1.ChangeSettings
-	11, // 6: rsqld.command.v1.Command.verify:type_name -> rsqld.command.v1.Verify
+	14, // 1: rsqld.command.v1.Command.mint_token:type_name -> rsqld.command.v1.MintToken
+	15, // 2: rsqld.command.v1.Command.use_token:type_name -> rsqld.command.v1.UseToken
+	16, // 3: rsqld.command.v1.Command.set_member:type_name -> rsqld.command.v1.SetMember
+	10, // 4: rsqld.command.v1.Command.bootstrap:type_name -> rsqld.command.v1.Bootstrap
+	11, // 5: rsqld.command.v1.Command.change_settings:type_name -> rsqld.command.v1.ChangeSettings
+	12, // 6: rsqld.command.v1.Command.verify:type_name -> rsqld.command.v1.Verify
 	5,  // 7: rsqld.command.v1.Command.transaction:type_name -> rsqld.command.v1.Transaction
 	7,  // 8: rsqld.command.v1.Command.abandon:type_name -> rsqld.command.v1.Abandon
-	3,  // 9: rsqld.command.v1.Script.statements:type_name -> rsqld.command.v1.Statement
-	4,  // 10: rsqld.command.v1.Statement.args:type_name -> rsqld.command.v1.Argument
-	8,  // 11: rsqld.command.v1.Argument.value:type_name -> rsqld.command.v1.Value
-	6,  // 12: rsqld.command.v1.Transaction.steps:type_name -> rsqld.command.v1.Step
-	3,  // 13: rsqld.command.v1.Step.statement:type_name -> rsqld.command.v1.Statement
-	12, // 14: rsqld.command.v1.Bootstrap.member:type_name -> rsqld.command.v1.Member
-	20, // 15: rsqld.command.v1.Bootstrap.settings:type_name -> rsqld.command.v1.Bootstrap.SettingsEntry
-	13, // 16: rsqld.command.v1.Bootstrap.token:type_name -> rsqld.command.v1.MintToken
-	21, // 17: rsqld.command.v1.ChangeSettings.settings:type_name -> rsqld.command.v1.ChangeSettings.SettingsEntry
-	12, // 18: rsqld.command.v1.UseToken.member:type_name -> rsqld.command.v1.Member
-	12, // 19: rsqld.command.v1.SetMember.member:type_name -> rsqld.command.v1.Member
-	17, // 20: rsqld.command.v1.StoredResult.statements:type_name -> rsqld.command.v1.StoredStatement
-	19, // 21: rsqld.command.v1.StoredResult.error:type_name -> rsqld.command.v1.StoredError
-	18, // 22: rsqld.command.v1.StoredStatement.columns:type_name -> rsqld.command.v1.StoredColumn
-	0,  // 23: rsqld.command.v1.StoredError.kind:type_name -> rsqld.command.v1.StoredError.Kind
-	24, // [24:24] is the sub-list for method output_type
-	24, // [24:24] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	8,  // 9: rsqld.command.v1.Command.restore:type_name -> rsqld.command.v1.Restore
+	3,  // 10: rsqld.command.v1.Script.statements:type_name -> rsqld.command.v1.Statement
+	4,  // 11: rsqld.command.v1.Statement.args:type_name -> rsqld.command.v1.Argument
+	9,  // 12: rsqld.command.v1.Argument.value:type_name -> rsqld.command.v1.Value
+	6,  // 13: rsqld.command.v1.Transaction.steps:type_name -> rsqld.command.v1.Step
+	3,  // 14: rsqld.command.v1.Step.statement:type_name -> rsqld.command.v1.Statement
+	13, // 15: rsqld.command.v1.Bootstrap.member:type_name -> rsqld.command.v1.Member
+	21, // 16: rsqld.command.v1.Bootstrap.settings:type_name -> rsqld.command.v1.Bootstrap.SettingsEntry
+	14, // 17: rsqld.command.v1.Bootstrap.token:type_name -> rsqld.command.v1.MintToken
+	22, // 18: rsqld.command.v1.ChangeSettings.settings:type_name -> rsqld.command.v1.ChangeSettings.SettingsEntry
+	13, // 19: rsqld.command.v1.UseToken.member:type_name -> rsqld.command.v1.Member
+	13, // 20: rsqld.command.v1.SetMember.member:type_name -> rsqld.command.v1.Member
+	18, // 21: rsqld.command.v1.StoredResult.statements:type_name -> rsqld.command.v1.StoredStatement
+	20, // 22: rsqld.command.v1.StoredResult.error:type_name -> rsqld.command.v1.StoredError
+	19, // 23: rsqld.command.v1.StoredStatement.columns:type_name -> rsqld.command.v1.StoredColumn
+	0,  // 24: rsqld.command.v1.StoredError.kind:type_name -> rsqld.command.v1.StoredError.Kind
+	25, // [25:25] is the sub-list for method output_type
+	25, // [25:25] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_db_command_command_proto_init() }
@@ -1730,6 +1806,7 @@ func file_db_command_command_proto_init() {
 		(*Command_Verify)(nil),
 		(*Command_Transaction)(nil),
 		(*Command_Abandon)(nil),
+		(*Command_Restore)(nil),
 	}
 	file_db_command_command_proto_msgTypes[5].OneofWrappers = []any{
 		(*Step_Statement)(nil),
@@ -1737,7 +1814,7 @@ func file_db_command_command_proto_init() {
 		(*Step_Release)(nil),
 		(*Step_RollbackTo)(nil),
 	}
-	file_db_command_command_proto_msgTypes[7].OneofWrappers = []any{
+	file_db_command_command_proto_msgTypes[8].OneofWrappers = []any{
 		(*Value_Integer)(nil),
 		(*Value_Real)(nil),
 		(*Value_Text)(nil),
@@ -1749,7 +1826,7 @@ func file_db_command_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_db_command_command_proto_rawDesc), len(file_db_command_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   21,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
