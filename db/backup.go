@@ -14,21 +14,21 @@ import (
 	"github.com/rsqld/rsqld/transport/wire/sqlpb"
 )
 
-// The verbs "backup" and "dump" bring all of the database to a client, as pages or as SQL. The node that is asked makes a
-// backup on its own disk and serves it from there at the pace of the client: no read transaction waits for the network.
-// Both take the argument "local" for what this node has, or else wait until it has all that was committed when they began.
-// Their answers are two results: the stages of making the copy, a row each second, and then the pieces.
+// The verbs "backup" and "dump" bring all of the database to a client, as pages or as SQL. The node that is asked makes
+// a backup on its own disk and serves it from there at the pace of the client: no read transaction waits for the
+// network. Both take the argument "local" for what this node has, or else wait until it has all that was committed when
+// they began. Their answers are two results: the stages of making the copy, a row each second, and then the pieces.
 //
-// A dump holds what role read may select. The pages of a backup also hold, in their unused parts, remains of rows that were
-// deleted: it needs role admin.
+// A dump holds what role read may select. The pages of a backup also hold, in their unused parts, remains of rows that
+// were deleted: it needs role admin.
 
 const (
 	// exportTick is how often a client is told of the stage.
 	exportTick = time.Second
 	// exportPiece is the size of a piece, in bytes.
 	exportPiece = 256 << 10
-	// exportPatience is how long a client may leave a piece without taking it. Then its session is cut off: the copy takes
-	// space on this node's disk, and the next client waits for its turn.
+	// exportPatience is how long a client may leave a piece without taking it. Then its session is cut off: the copy
+	// takes space on this node's disk, and the next client waits for its turn.
 	exportPatience = time.Minute
 )
 
@@ -57,7 +57,9 @@ func (s *session) backup(ctx context.Context, id uint64, args []string) *sqlpb.S
 type taker func(context.Context, func(engine.BackupState)) (*engine.Backup, error)
 
 // export takes a copy and has send send it. It returns the frame that ends the request.
-func (s *session) export(ctx context.Context, id uint64, args []string, what string, take taker, send func(*export) error) *sqlpb.ServerFrame {
+func (s *session) export(
+	ctx context.Context, id uint64, args []string, what string, take taker, send func(*export) error,
+) *sqlpb.ServerFrame {
 	x := &export{session: s, id: id, out: output{session: s, request: id}}
 	if failed := x.fresh(ctx, args[:min(len(args), 1)]); failed != nil {
 		return failure(id, failed)
@@ -77,8 +79,8 @@ func (s *session) export(ctx context.Context, id uint64, args []string, what str
 	if err := errors.Join(err, x.copied.Close()); err != nil {
 		return failure(id, x.explain(ctx, what, err))
 	}
-	s.node.log.Info("the database was copied for a client", "node", s.node.self.Node, "as", what, "client", s.principal.Name,
-		"index", x.copied.Index, "bytes", x.copied.Bytes, "dur", time.Since(began).Round(time.Millisecond))
+	s.node.log.Info("the database was copied for a client", "node", s.node.self.Node, "as", what,
+		"client", s.principal.Name, "index", x.copied.Index, "bytes", x.copied.Bytes, "dur", time.Since(began).Round(time.Millisecond))
 	return &sqlpb.ServerFrame{Frame: &sqlpb.ServerFrame_Done{Done: &sqlpb.Done{Id: id, Index: uint64(x.copied.Index)}}}
 }
 
@@ -161,8 +163,8 @@ func (x *export) tell(state engine.BackupState, warning any) error {
 	return x.out.flush(true)
 }
 
-// pieces sends what content reads, as the rows of the second result. It ends with ctx, and cuts the session off when its
-// client does not take a piece.
+// pieces sends what content reads, as the rows of the second result. It ends with ctx, and cuts the session off when
+// its client does not take a piece.
 func (x *export) pieces(ctx context.Context, content io.Reader) error {
 	if err := x.out.Columns([]engine.Column{{Name: "piece"}}); err != nil {
 		return err

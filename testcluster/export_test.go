@@ -240,3 +240,40 @@ func TestDumpAndLoadCommands(t *testing.T) {
 		t.Errorf("the backup finds %v", got)
 	}
 }
+
+// TestLoadKilled proves: a load that gets a signal while its dump is still being read leaves neither a file nor a table.
+func TestLoadKilled(t *testing.T) {
+	n := newProcess(t, "n1").start()
+	dir := t.TempDir()
+	c := exec.Command(binary, "sql", "--addr", n.address, "--cred", adminOf(n))
+	c.Env = append(os.Environ(), "TMPDIR="+dir)
+	var says syncBuffer
+	c.Stdout, c.Stderr = &says, &says
+	stdin, err := c.StdinPipe()
+	if err == nil {
+		err = c.Start()
+	}
+	if err == nil {
+		_, err = stdin.Write([]byte("PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;\nCREATE TABLE k(x);\n"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.eventually("a load to begin", func(context.Context) error {
+		if begun, _ := filepath.Glob(filepath.Join(dir, "rsqld-load-*", "*")); len(begun) == 0 {
+			return errors.New("no temporary database")
+		}
+		return nil
+	})
+	if err := c.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	c.Wait() // the exit code says it
+	left, _ := os.ReadDir(dir)
+	if code := c.ProcessState.ExitCode(); code != 130 || len(left) != 0 || says.String() != "nothing of stdin was loaded\ninterrupted\n" {
+		t.Errorf("it exits with %d, leaves %v, and says %q", code, left, says.String())
+	}
+	if printed, code := n.subcommand("sql", "-c", "select count(*) from sqlite_schema where name = 'k'"); code != 0 || !strings.HasSuffix(printed, "\n0\n") {
+		t.Errorf("exit %d: %s", code, printed)
+	}
+}

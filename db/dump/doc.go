@@ -2,11 +2,11 @@
 //
 // # Model
 //
-// A [Schema] is what a database has beside rows: tables, each with the SELECT that reads all that an INSERT has to give back,
-// indexes, views and triggers. [Read] reads it from a connection. [Write] writes schema and rows as a script.
+// A [Schema] is what a database has beside rows: tables, each with the SELECT that reads all that an INSERT has to give
+// back, indexes, views and triggers. [Read] reads it from a connection. [Write] writes schema and rows as a script.
 //
-// The script has the form that sqlite3's .dump has (sqlite.org/cli.html#converting_an_entire_database_to_a_text_file): foreign
-// keys off, one transaction. It differs where that form would lose something or needs a writable schema:
+// The script has the form that sqlite3's .dump has (sqlite.org/cli.html#converting_an_entire_database_to_a_text_file):
+// foreign keys off, one transaction. It differs where that form would lose something or needs a writable schema:
 //
 //	rowids                  written where no column holds them
 //	texts                   with a NUL, a CR or bytes that are no UTF-8: CAST(X'…' AS TEXT)
@@ -19,8 +19,8 @@
 //
 // # Contract
 //
-// The connection must see one state of the database for as long as Write runs. Write holds one row in memory. What it writes
-// gives plain SQLite the same schema, rows and rowids; the layout of the pages is not kept.
+// The connection must see one state of the database for as long as Write runs. Write holds one row in memory. What it
+// writes gives plain SQLite the same schema, rows and rowids; the layout of the pages is not kept.
 //
 // # What it does not do
 //

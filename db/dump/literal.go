@@ -51,11 +51,12 @@ func appendReal(dst []byte, f float64) []byte {
 	return dst
 }
 
-// shortDigits bounds the literals that SQLite surely reads as the nearest float64: a few digits less than it counts with.
+// shortDigits bounds the literals that SQLite surely reads as the nearest float64: a few digits less than it counts
+// with.
 const shortDigits = 15
 
-// appendText appends a text. One that would not survive a line of a script, or is no UTF-8, is written by its bytes: sqlite3
-// takes CR LF for a line end.
+// appendText appends a text. One that would not survive a line of a script, or is no UTF-8, is written by its bytes:
+// sqlite3 takes CR LF for a line end.
 func appendText(dst, text []byte) []byte {
 	if bytes.ContainsAny(text, "\x00\r") || !utf8.Valid(text) {
 		return append(appendBlob(append(dst, "CAST("...), text), " AS TEXT)"...)

@@ -10,10 +10,11 @@ import (
 	"github.com/rsqld/rsqld/db/sqlite"
 )
 
-// With foreign keys on, a row can be inserted when the row that it refers to is there, or comes in the same transaction. A
-// database whose rows are to be inserted by many small transactions is therefore read in another order than that of its making:
-// tables before those that refer to them; and within a group of tables that refer to each other, or to themselves, rows
-// before those that refer to them. What is left then are circles of rows, which only one transaction can insert.
+// With foreign keys on, a row can be inserted when the row that it refers to is there, or comes in the same
+// transaction. A database whose rows are to be inserted by many small transactions is therefore read in another order
+// than that of its making: tables before those that refer to them; and within a group of tables that refer to each
+// other, or to themselves, rows before those that refer to them. What is left then are circles of rows, which only one
+// transaction can insert.
 
 // Group is tables that refer to each other, or one table, whose foreign keys lead to itself and to earlier groups only.
 type Group struct {
@@ -38,7 +39,8 @@ type reference struct {
 
 // Groups returns the ordinary tables of a schema in an order in which their rows can be inserted.
 func Groups(conn *sqlite.Conn, s *Schema) ([]Group, error) {
-	f := finder{references: make([][]reference, len(s.Tables)), number: make([]int, len(s.Tables)), low: make([]int, len(s.Tables))}
+	n := len(s.Tables)
+	f := finder{references: make([][]reference, n), number: make([]int, n), low: make([]int, n)}
 	byName := make(map[string]int)
 	for i := range s.Tables {
 		byName[strings.ToLower(s.Tables[i].Name)] = i
@@ -101,8 +103,8 @@ func primaryKey(conn *sqlite.Conn, table string) (names []string, err error) {
 	return names, err
 }
 
-// finder finds strongly connected tables (R. Tarjan, Depth-first search and linear graph algorithms, SIAM J. Comput. 1, 1972). It
-// finds a group after every one that it refers to.
+// finder finds strongly connected tables (R. Tarjan, Depth-first search and linear graph algorithms, SIAM J. Comput. 1,
+// 1972). It finds a group after every one that it refers to.
 type finder struct {
 	references  [][]reference
 	number, low []int // of each table, from 1; zero: not visited
@@ -150,8 +152,8 @@ func (f *finder) group(s *Schema, members []int) Group {
 // Emit takes a row of a table: the columns of the statement are the table's Columns.
 type Emit func(t *Table, row *sqlite.Stmt) error
 
-// maxPasses bounds how often a group is looked through for rows that can be inserted. Chains of rows that go up or down take
-// two passes whatever their length.
+// maxPasses bounds how often a group is looked through for rows that can be inserted. Chains of rows that go up or down
+// take two passes whatever their length.
 const maxPasses = 200
 
 // ErrTangled says that the rows of a group refer to each other in a way that would take too long to put in order.
@@ -176,8 +178,8 @@ func keyNames(n int) string {
 	return strings.Join(names, ", ")
 }
 
-// Rows emits the rows of a group, each after those that it refers to. Rows that refer to each other in circles are left, see
-// Rest. It needs room for the keys of rows in a temporary table of the connection.
+// Rows emits the rows of a group, each after those that it refers to. Rows that refer to each other in circles are
+// left, see Rest. It needs room for the keys of rows in a temporary table of the connection.
 func (g *Group) Rows(ctx context.Context, conn *sqlite.Conn, emit Emit) error {
 	if !g.Circular {
 		return g.straight(ctx, conn, emit)
@@ -187,7 +189,8 @@ func (g *Group) Rows(ctx context.Context, conn *sqlite.Conn, emit Emit) error {
 	}
 	for i, t := range g.Tables {
 		keys := keyNames(len(t.Keys))
-		err := conn.Exec(fmt.Sprintf("DROP TABLE IF EXISTS temp.sent%d; CREATE TEMP TABLE sent%d(%s, PRIMARY KEY(%s)) WITHOUT ROWID", i, i, keys, keys))
+		err := conn.Exec(fmt.Sprintf(`DROP TABLE IF EXISTS temp.sent%d;
+			CREATE TEMP TABLE sent%d(%s, PRIMARY KEY(%s)) WITHOUT ROWID`, i, i, keys, keys))
 		if err != nil {
 			return err
 		}
@@ -240,11 +243,14 @@ func (g *Group) straight(ctx context.Context, conn *sqlite.Conn, emit Emit) erro
 	return nil
 }
 
-// pass emits those rows of a table that were not emitted and, if ready is set, refer to nothing that was not emitted. A row
-// counts as emitted for those that follow in the same pass.
-func (g *Group) pass(ctx context.Context, conn *sqlite.Conn, i int, down, ready bool, emit Emit) (emitted int, err error) {
+// pass emits those rows of a table that were not emitted and, if ready is set, refer to nothing that was not emitted. A
+// row counts as emitted for those that follow in the same pass.
+func (g *Group) pass(
+	ctx context.Context, conn *sqlite.Conn, i int, down, ready bool, emit Emit,
+) (emitted int, err error) {
 	t := g.Tables[i]
-	mark, err := conn.Internal(fmt.Sprintf("INSERT INTO temp.sent%d VALUES(%s?)", i, strings.Repeat("?,", len(t.Keys)-1)))
+	parameters := strings.Repeat("?,", len(t.Keys)-1) + "?"
+	mark, err := conn.Internal(fmt.Sprintf("INSERT INTO temp.sent%d VALUES(%s)", i, parameters))
 	if err != nil {
 		return 0, err
 	}
@@ -281,7 +287,8 @@ func (g *Group) passSQL(i int, down, ready bool) string {
 			break
 		}
 		parent := g.Tables[l.parent]
-		fmt.Fprintf(&b, " AND NOT EXISTS (SELECT 1 FROM main.%s AS p WHERE NOT %s", quoteName(parent.Name), g.emitted(l.parent, "p"))
+		fmt.Fprintf(&b, " AND NOT EXISTS (SELECT 1 FROM main.%s AS p WHERE NOT %s",
+			quoteName(parent.Name), g.emitted(l.parent, "p"))
 		for k := range min(len(l.from), len(l.to)) {
 			fmt.Fprintf(&b, " AND p.%s = c.%s", quoteName(l.to[k]), quoteName(l.from[k]))
 		}
@@ -311,8 +318,8 @@ func (g *Group) emitted(i int, row string) string {
 // maxBroken is how many broken foreign keys are told.
 const maxBroken = 5
 
-// Broken says which rows refer to a row that is not there, the first few of them, and how many there are. A table that is
-// not there at all may be elsewhere: what refers to it is left out.
+// Broken says which rows refer to a row that is not there, the first few of them, and how many there are. A table that
+// is not there at all may be elsewhere: what refers to it is left out.
 func Broken(conn *sqlite.Conn) (first []string, count int64, err error) {
 	const sql = `SELECT f."table", f.rowid, f.parent FROM pragma_foreign_key_check AS f
 		WHERE EXISTS (SELECT 1 FROM sqlite_schema AS s WHERE s.type = 'table' AND lower(s.name) = lower(f.parent))`
@@ -322,7 +329,8 @@ func Broken(conn *sqlite.Conn) (first []string, count int64, err error) {
 			if row.ColumnType(1) != sqlite.Null {
 				where = "row " + row.ColumnText(1)
 			}
-			first = append(first, fmt.Sprintf("%s of %s refers to no row of %s", where, row.ColumnText(0), row.ColumnText(2)))
+			table, parent := row.ColumnText(0), row.ColumnText(2)
+			first = append(first, fmt.Sprintf("%s of %s refers to no row of %s", where, table, parent))
 		}
 		return nil
 	})

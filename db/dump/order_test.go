@@ -9,8 +9,8 @@ import (
 	"github.com/rsqld/rsqld/db/sqlite"
 )
 
-// emitted emits all groups of a database into another one with foreign keys on, row by row, and returns the tables in their order
-// and how many rows were left in circles.
+// emitted emits all groups of a database into another one with foreign keys on, row by row, and returns the tables in
+// their order and how many rows were left in circles.
 func emitted(t *testing.T, from *sqlite.Conn) (order string, rest int) {
 	t.Helper()
 	s, err := Read(from)
@@ -63,8 +63,8 @@ func emitted(t *testing.T, from *sqlite.Conn) (order string, rest int) {
 	return order, rest
 }
 
-// Whatever way rows refer to each other, there is an order in which each can be inserted alone with foreign keys on, but for
-// circles, which are left to the end of their group.
+// Whatever way rows refer to each other, there is an order in which each can be inserted alone with foreign keys on,
+// but for circles, which are left to the end of their group.
 func TestGroups(t *testing.T) {
 	for name, test := range map[string]struct {
 		sql, order string

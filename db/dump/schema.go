@@ -36,11 +36,11 @@ type Table struct {
 	// SQL is its CREATE statement, without a semicolon.
 	SQL  string
 	Kind Kind
-	// Columns are what Select returns and an INSERT gives: all that are stored, quoted, behind a name of the rowid where no
-	// column holds it.
+	// Columns are what Select returns and an INSERT gives: all that are stored, quoted, behind a name of the rowid
+	// where no column holds it.
 	Columns []string
-	// Keys are what tells the rows apart: a name of the rowid, or the primary key of a table WITHOUT ROWID. It is empty where
-	// columns have taken all names of the rowid.
+	// Keys are what tells the rows apart: a name of the rowid, or the primary key of a table WITHOUT ROWID. It is empty
+	// where columns have taken all names of the rowid.
 	Keys []string
 	// Select reads all rows, in the order of their keys.
 	Select string
@@ -60,8 +60,8 @@ type Schema struct {
 	UserVersion, ApplicationID int64
 }
 
-// Read reads the schema of a database, without what is SQLite's and rsqld's own. With patterns, as for LIKE, it is that of the
-// tables and views of which one fits, with the indexes and triggers on them.
+// Read reads the schema of a database, without what is SQLite's and rsqld's own. With patterns, as for LIKE, it is that
+// of the tables and views of which one fits, with the indexes and triggers on them.
 func Read(conn *sqlite.Conn, patterns ...string) (*Schema, error) {
 	s := new(Schema)
 	err := s.readObjects(conn, patterns)
@@ -83,7 +83,8 @@ func Read(conn *sqlite.Conn, patterns ...string) (*Schema, error) {
 // objectsSQL lists the objects. Those of tables that belong to a virtual table have the type shadow.
 const objectsSQL = `SELECT o.type, o.name, o.tbl_name, o.sql, coalesce(t.type, '') FROM sqlite_schema AS o
 	LEFT JOIN pragma_table_list AS t ON t.schema = 'main' AND t.name = o.tbl_name
-	WHERE o.sql IS NOT NULL AND o.name NOT LIKE 'sqlite\_%' ESCAPE '\' AND o.tbl_name NOT LIKE '\_rsqld%' ESCAPE '\' ORDER BY o.rowid`
+	WHERE o.sql IS NOT NULL AND o.name NOT LIKE 'sqlite\_%' ESCAPE '\' AND o.tbl_name NOT LIKE '\_rsqld%' ESCAPE '\'
+	ORDER BY o.rowid`
 
 func (s *Schema) readObjects(conn *sqlite.Conn, patterns []string) error {
 	chosen := func(string) (bool, error) { return true, nil }
@@ -115,12 +116,20 @@ func (s *Schema) readObjects(conn *sqlite.Conn, patterns []string) error {
 	if err != nil {
 		return err
 	}
-	return query(conn, "SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_stat1'", func(*sqlite.Stmt) error { s.Analyzed = true; return nil })
+	s.Analyzed, err = exists(conn, "sqlite_stat1")
+	return err
+}
+
+// exists reports whether the schema has a name.
+func exists(conn *sqlite.Conn, name string) (is bool, err error) {
+	err = query(conn, "SELECT 1 FROM sqlite_schema WHERE name = ?", func(*sqlite.Stmt) error { is = true; return nil }, name)
+	return is, err
 }
 
 func likeAny(conn *sqlite.Conn, name string, patterns []string) (fits bool, err error) {
 	for _, pattern := range patterns {
-		err = query(conn, "SELECT 1 WHERE ?1 LIKE ?2", func(*sqlite.Stmt) error { fits = true; return nil }, name, pattern)
+		yes := func(*sqlite.Stmt) error { fits = true; return nil }
+		err = query(conn, "SELECT 1 WHERE ?1 LIKE ?2", yes, name, pattern)
 		if fits || err != nil {
 			return fits, err
 		}
@@ -156,15 +165,19 @@ func (t *Table) readVirtual(conn *sqlite.Conn) error {
 			return t.readShadows(conn)
 		}
 	}
-	return query(conn, "SELECT k, v FROM "+quoteName(t.Name+"_config")+" WHERE k <> 'version' ORDER BY k", func(row *sqlite.Stmt) error {
-		t.Config = append(t.Config, [2]string{string(appendLiteral(nil, row.Column(0))), string(appendLiteral(nil, row.Column(1)))})
+	config := "SELECT k, v FROM " + quoteName(t.Name+"_config") + " WHERE k <> 'version' ORDER BY k"
+	return query(conn, config, func(row *sqlite.Stmt) error {
+		key, value := appendLiteral(nil, row.Column(0)), appendLiteral(nil, row.Column(1))
+		t.Config = append(t.Config, [2]string{string(key), string(value)})
 		return nil
 	})
 }
 
 func (t *Table) readShadows(conn *sqlite.Conn) error {
-	const sql = `SELECT o.name, o.sql FROM sqlite_schema AS o JOIN pragma_table_list AS t ON t.schema = 'main' AND t.name = o.name
-		WHERE t.type = 'shadow' AND o.name IN (?1 || '_data', ?1 || '_idx', ?1 || '_content', ?1 || '_docsize', ?1 || '_config') ORDER BY o.rowid`
+	const sql = `SELECT o.name, o.sql FROM sqlite_schema AS o
+		JOIN pragma_table_list AS t ON t.schema = 'main' AND t.name = o.name AND t.type = 'shadow'
+		WHERE o.name IN (?1 || '_data', ?1 || '_idx', ?1 || '_content', ?1 || '_docsize', ?1 || '_config')
+		ORDER BY o.rowid`
 	err := query(conn, sql, func(row *sqlite.Stmt) error {
 		t.shadows = append(t.shadows, Table{Name: row.ColumnText(0), SQL: row.ColumnText(1)})
 		return nil

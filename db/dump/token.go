@@ -2,8 +2,8 @@ package dump
 
 import "strings"
 
-// tokens splits SQL text into words, quoted texts with their quotes, and single characters. Blanks and comments are left out.
-// open is what the text ends in: "" or the mark of a comment that has not ended.
+// tokens splits SQL text into words, quoted texts with their quotes, and single characters. Blanks and comments are
+// left out. open is what the text ends in: "" or the mark of a comment that has not ended.
 func tokens(sql string) (list []string, open string) {
 	for sql != "" {
 		token, rest, comment := next(sql)

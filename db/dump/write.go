@@ -138,8 +138,7 @@ func (w *writer) sequences(tables []Table) error {
 
 // Sequences visits the counters that tables with AUTOINCREMENT have.
 func Sequences(conn *sqlite.Conn, tables []Table, visit func(table string, value sqlite.Value) error) error {
-	kept := false
-	err := query(conn, "SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'", func(*sqlite.Stmt) error { kept = true; return nil })
+	kept, err := exists(conn, "sqlite_sequence")
 	if err != nil || !kept {
 		return err
 	}
@@ -175,11 +174,13 @@ func (w *writer) virtual(t *Table) error {
 	return nil
 }
 
-// contentless writes the shadow tables of an FTS5 table, and itself by a row of the schema, which keeps FTS5 from making them.
+// contentless writes the shadow tables of an FTS5 table, and itself by a row of the schema, which keeps FTS5 from
+// making them.
 func (w *writer) contentless(t *Table) error {
 	w.line("PRAGMA writable_schema=ON;")
 	name := quoteText(t.Name)
-	w.line(fmt.Sprintf("INSERT INTO sqlite_schema(type,name,tbl_name,rootpage,sql) VALUES('table',%s,%s,0,%s);", name, name, quoteText(t.SQL)))
+	w.line(fmt.Sprintf("INSERT INTO sqlite_schema(type,name,tbl_name,rootpage,sql) VALUES('table',%s,%s,0,%s);",
+		name, name, quoteText(t.SQL)))
 	for i := range t.shadows {
 		if err := w.table(&t.shadows[i]); err != nil {
 			return err

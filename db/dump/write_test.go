@@ -114,8 +114,8 @@ var hard = []string{
 	`analyze`,
 }
 
-// What a dump writes gives plain SQLite the same content, bit by bit, with the virtual tables at work; a dump of that is the same
-// text.
+// What a dump writes gives plain SQLite the same content, bit by bit, with the virtual tables at work; a dump of that
+// is the same text.
 func TestWrite(t *testing.T) {
 	from := database(t, hard...)
 	script := written(t, from, Options{Comment: "a test"})
@@ -174,7 +174,8 @@ func TestWriteForShell(t *testing.T) {
 	}
 }
 
-// Every real is the same number again after it was written and read: SQLite reads decimal digits by rounding of its own.
+// Every real is the same number again after it was written and read: SQLite reads decimal digits by rounding of its
+// own.
 func TestReals(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	conn := database(t)

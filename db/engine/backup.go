@@ -13,12 +13,13 @@ import (
 	"github.com/rsqld/rsqld/snapshot"
 )
 
-// A backup begins as a snapshot does: a page-exact copy of one read transaction, in a file of its own, so that nothing is
-// held while a client takes it. In the copy the engine's tables are dropped, overwritten with zeros, because keys of tokens
-// are among them; pages without content are cut off; and the file is one that plain SQLite opens without a -wal.
+// A backup begins as a snapshot does: a page-exact copy of one read transaction, in a file of its own, so that nothing
+// is held while a client takes it. In the copy the engine's tables are dropped, overwritten with zeros, because keys of
+// tokens are among them; pages without content are cut off; and the file is one that plain SQLite opens without a -wal.
 // Rows stay in the places that they have, and so do their rowids, which VACUUM INTO would not promise.
 
-// ErrBackupDamaged says that the copy which was to become a backup is no sound database, and so the source is none either.
+// ErrBackupDamaged says that the copy which was to become a backup is no sound database, and so the source is none
+// either.
 var ErrBackupDamaged = errors.New("the copy of the database is damaged")
 
 // ErrBackupSpace says that a copy of the database would leave the node too little of its disk.
@@ -45,19 +46,19 @@ type BackupState struct {
 	Bytes int64      // of the file; of the source until the stage is BackupReady
 }
 
-// Backup is a plain SQLite database with the content of one applied index, without the engine's tables. Its methods may be
-// called by many goroutines.
+// Backup is a plain SQLite database with the content of one applied index, without the engine's tables. Its methods may
+// be called by many goroutines.
 type Backup struct {
 	BackupState
-	// Warnings are what PRAGMA integrity_check says of content that statements can bring about: a CHECK that a row does not
-	// hold any more, a full-text index that disagrees with its text.
+	// Warnings are what PRAGMA integrity_check says of content that statements can bring about: a CHECK that a row does
+	// not hold any more, a full-text index that disagrees with its text.
 	Warnings []string
 	image    *snapshot.Image
 }
 
-// Backup makes a backup of what is applied now. It tells watch of each stage, from the goroutine that calls. Entries are
-// applied and reads run meanwhile. It ends early with the cause when ctx ends, and with ErrClosed when the engine is closed. A
-// copy that is damaged is ErrBackupDamaged. The caller closes the Backup.
+// Backup makes a backup of what is applied now. It tells watch of each stage, from the goroutine that calls. Entries
+// are applied and reads run meanwhile. It ends early with the cause when ctx ends, and with ErrClosed when the engine
+// is closed. A copy that is damaged is ErrBackupDamaged. The caller closes the Backup.
 func (e *Engine) Backup(ctx context.Context, watch func(BackupState)) (*Backup, error) {
 	return e.backup(ctx, watch, (*Backup).check)
 }
@@ -67,14 +68,20 @@ func (e *Engine) Copy(ctx context.Context, watch func(BackupState)) (*Backup, er
 	return e.backup(ctx, watch, nil)
 }
 
-func (e *Engine) backup(ctx context.Context, watch func(BackupState), check func(*Backup, *sqlite.Conn) error) (*Backup, error) {
+func (e *Engine) backup(
+	ctx context.Context, watch func(BackupState), check func(*Backup, *sqlite.Conn) error,
+) (*Backup, error) {
 	e.copying.RLock()
 	defer e.copying.RUnlock()
 	if e.closed.Load() {
 		return nil, ErrClosed
 	}
-	if err := cmp.Or(e.Quarantined(), e.Damage()); err != nil {
-		return nil, err
+	refused := e.Quarantined()
+	if check != nil {
+		refused = cmp.Or(refused, e.Damage())
+	}
+	if refused != nil {
+		return nil, refused
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -109,7 +116,8 @@ func (b *Backup) copy(ctx context.Context, e *Engine, watch func(BackupState)) e
 			return raft.Base{}, err
 		}
 		b.Index, b.Stage = s.base.Applied.Index, BackupCopying
-		err := queryInternal(conn, "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size", func(stmt *sqlite.Stmt) error {
+		const size = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+		err := queryInternal(conn, size, func(stmt *sqlite.Stmt) error {
 			b.Bytes = stmt.ColumnInt64(0)
 			return nil
 		})
@@ -165,8 +173,9 @@ func (b *Backup) finish(ctx context.Context, watch func(BackupState), check func
 	return nil
 }
 
-// scratchOptions are those of a connection to a file that is thrown away when anything fails: no journal, no sync. The file leaves
-// WAL mode by it (sqlite.org/wal.html#persistence_of_wal_mode). What is deleted is overwritten: remains of the schema too.
+// scratchOptions are those of a connection to a file that is thrown away when anything fails: no journal, no sync. The
+// file leaves WAL mode by it (sqlite.org/wal.html#persistence_of_wal_mode). What is deleted is overwritten: remains of
+// the schema too.
 func scratchOptions() sqlite.Options {
 	return sqlite.Options{Pragmas: []sqlite.Pragma{
 		{Name: "journal_mode", Value: "off", Want: "off"},
@@ -182,7 +191,8 @@ func scratchOptions() sqlite.Options {
 // dropInternal drops the engine's tables, and cuts free pages off the file.
 func dropInternal(conn *sqlite.Conn) error {
 	var drops []string
-	const internal = `SELECT format('DROP TABLE "%w"', name) FROM sqlite_schema WHERE type = 'table' AND name LIKE '\_rsqld%' ESCAPE '\'`
+	const internal = `SELECT format('DROP TABLE "%w"', name) FROM sqlite_schema
+		WHERE type = 'table' AND name LIKE '\_rsqld%' ESCAPE '\'`
 	err := queryInternal(conn, internal, func(stmt *sqlite.Stmt) error {
 		drops = append(drops, stmt.ColumnText(0))
 		return nil
@@ -204,9 +214,11 @@ func dropInternal(conn *sqlite.Conn) error {
 // maxProblems is how many problems of a database are told.
 const maxProblems = 5
 
-// broughtAbout are the beginnings of what PRAGMA integrity_check says of content that statements can bring about in a sound
-// file.
-var broughtAbout = []string{"CHECK constraint failed in ", "malformed inverted index for FTS", "unable to validate the inverted index for FTS"}
+// broughtAbout are the beginnings of what PRAGMA integrity_check says of content that statements can bring about in a
+// sound file.
+var broughtAbout = []string{
+	"CHECK constraint failed in ", "malformed inverted index for FTS", "unable to validate the inverted index for FTS",
+}
 
 // check reads the whole file.
 func (b *Backup) check(conn *sqlite.Conn) error {

@@ -74,8 +74,8 @@ func pragmaOf(t testing.TB, conn *sqlite.Conn, name string) (answer string) {
 	return answer
 }
 
-// A backup of any content is one plain file with equal rows and rowids, as of the index that it names, which is sound and has
-// neither free pages nor a write-ahead log; and the engine goes on.
+// A backup of any content is one plain file with equal rows and rowids, as of the index that it names, which is sound
+// and has neither free pages nor a write-ahead log; and the engine goes on.
 func TestBackup(t *testing.T) {
 	l := hostileLog(t, 300)
 	e := openEngine(t, Config{})

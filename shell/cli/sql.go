@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/pflag"
 
@@ -72,7 +73,11 @@ func (e *Environment) sql(ctx context.Context, t target, options repl.Options, l
 		return err
 	}
 	defer func() { err = errors.Join(err, client.Close(), cluster.Close()) }()
-	interrupts, stop := e.Notify(os.Interrupt)
+	signals := []os.Signal{os.Interrupt}
+	if !e.interactive(list) {
+		signals = append(signals, syscall.SIGTERM) // a load or a backup takes its traces away
+	}
+	interrupts, stop := e.Notify(signals...)
 	defer stop()
 	options.Interrupts, options.Abort = interrupts, func() { e.Exit(exitInterrupted) }
 	shell, err := e.newShell(client, options)
@@ -80,6 +85,11 @@ func (e *Environment) sql(ctx context.Context, t target, options repl.Options, l
 		return err
 	}
 	return shellExit(shell, e.feed(ctx, shell, list))
+}
+
+// interactive reports whether a person types.
+func (e *Environment) interactive(list []input) bool {
+	return len(list) == 0 && e.StdinTerminal && e.StdoutTerminal
 }
 
 // feed gives the shell what it is to run.
@@ -92,7 +102,7 @@ func (e *Environment) feed(ctx context.Context, shell *repl.Shell, list []input)
 			}
 		}
 		return nil
-	case e.StdinTerminal && e.StdoutTerminal:
+	case e.interactive(list):
 		return e.interact(ctx, shell)
 	default:
 		return shell.Script(ctx, "stdin", e.Stdin)

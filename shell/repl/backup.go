@@ -8,8 +8,8 @@ import (
 	"io"
 )
 
-// A backup and a dump are two results of one control verb: how far the node is with its copy, a row each second, and then
-// the pieces of the file.
+// A backup and a dump are two results of one control verb: how far the node is with its copy, a row each second, and
+// then the pieces of the file.
 
 // stdoutName is the name of a file that means stdout.
 const stdoutName = "-"
@@ -19,8 +19,10 @@ const levelLocal = "local"
 
 func exportCommands() []Command {
 	return []Command{
-		{".dump", "[--to FILE [--force]] [PATTERN …]", "write the database, or the tables like PATTERN, as SQL text as of one log index", 0, maxPatterns + 3, dotDump},
-		{".backup", "[--force] FILE", "write the database to FILE, one plain SQLite file as of one log index; - is stdout", 1, 2, dotBackup},
+		{".dump", "[--to FILE [--force]] [PATTERN …]",
+			"write the database, or the tables like PATTERN, as SQL text as of one log index", 0, maxPatterns + 3, dotDump},
+		{".backup", "[--force] FILE",
+			"write the database to FILE, one plain SQLite file as of one log index; - is stdout", 1, 2, dotBackup},
 	}
 }
 
@@ -98,7 +100,8 @@ func (x *export) run(ctx context.Context, to string, w io.Writer, finish func() 
 		err = finish()
 	}
 	if err == nil {
-		x.progress.closeBytes(fmt.Sprintf("%s as of index %d from %s to %s", x.did, x.index, s.Client.Place().name(), to), x.written)
+		did := fmt.Sprintf("%s as of index %d from %s to %s", x.did, x.index, s.Client.Place().name(), to)
+		x.progress.closeBytes(did, x.written)
 	}
 	return err
 }

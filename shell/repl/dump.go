@@ -47,7 +47,8 @@ func dotDump(ctx context.Context, s *Shell, args []string) error {
 	if err != nil {
 		return fmt.Errorf("%w; usage: .dump %s", err, exportCommands()[0].Usage)
 	}
-	x := &export{shell: s, verb: "dump", args: append([]string{s.exportLevel()}, order.patterns...), did: "dumped", path: order.path}
+	x := &export{shell: s, verb: "dump", did: "dumped", path: order.path}
+	x.args = append([]string{s.exportLevel()}, order.patterns...)
 	if order.path != "" {
 		return x.toFile(ctx, order.force)
 	}

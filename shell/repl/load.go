@@ -12,13 +12,15 @@ import (
 	"github.com/rsqld/rsqld/db/sqlite"
 )
 
-// A script that begins as a dump of sqlite3 does, with foreign keys off and a transaction, is no list of requests: its tables come
-// in any order, it may write shadow tables and the schema itself, and as one transaction it may be larger than any entry of a
-// log. It is loaded in two steps. First every statement is run on a plain database in a temporary file, by SQLite itself: whatever
-// is wrong with the script shows there, with its line, before the cluster has changed. Then what that database holds is sent to
-// the cluster in requests of bounded size, in an order that foreign keys allow; see sending.
+// A script that begins as a dump of sqlite3 does, with foreign keys off and a transaction, is no list of requests: its
+// tables come in any order, it may write shadow tables and the schema itself, and as one transaction it may be larger
+// than any entry of a log. It is loaded in two steps. First every statement is run on a plain database in a temporary
+// file, by SQLite itself: whatever is wrong with the script shows there, with its line, before the cluster has changed.
+// Then what that database holds is sent to the cluster in requests of bounded size, in an order that foreign keys
+// allow; see sending.
 
-// maxDumpStatement is the longest statement of a dump, in bytes: a blob takes twice its bytes as text. Only tests change it.
+// maxDumpStatement is the longest statement of a dump, in bytes: a blob takes twice its bytes as text. Only tests
+// change it.
 var maxDumpStatement = 256 << 20
 
 // reading is a script on its way.
@@ -81,7 +83,8 @@ func (s *Shell) take(ctx context.Context, name string, statement Statement) erro
 	return s.run(ctx, name, statement)
 }
 
-// takeDumped takes a statement of a dump. What goes wrong ends the script, with --keep-going too: there is nothing to go on with.
+// takeDumped takes a statement of a dump. What goes wrong ends the script, with --keep-going too: there is nothing to
+// go on with.
 func (s *Shell) takeDumped(ctx context.Context, statement Statement) error {
 	r := s.reading
 	if s.interrupted(ctx) {
@@ -179,8 +182,8 @@ func newStaging(s *Shell, r *reading) (*staging, error) {
 	return l, nil
 }
 
-// stagingOptions are those of a database that is thrown away when anything fails. It believes the dump, as sqlite3 does, but for
-// files: nothing is attached.
+// stagingOptions are those of a database that is thrown away when anything fails. It believes the dump, as sqlite3
+// does, but for files: nothing is attached.
 func stagingOptions() sqlite.Options {
 	return sqlite.Options{
 		Create: true,
@@ -207,7 +210,8 @@ func (l *staging) close() error {
 func (l *staging) stage(ctx context.Context, statement Statement) (ended bool, err error) {
 	l.ended = func() bool { return l.shell.interrupted(ctx) }
 	switch {
-	case isStatement(statement.Text, "commit"), isStatement(statement.Text, "commit", "transaction"), isStatement(statement.Text, "end"):
+	case isStatement(statement.Text, "commit"), isStatement(statement.Text, "commit", "transaction"),
+		isStatement(statement.Text, "end"):
 		// RESET: virtual tables that were written into the schema are not known before it is read again.
 		return true, l.conn.Exec("COMMIT; PRAGMA writable_schema=RESET")
 	case isStatement(statement.Text, "rollback"):

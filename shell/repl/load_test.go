@@ -325,7 +325,7 @@ func TestLoadFails(t *testing.T) {
 		if err == nil || !strings.Contains(told, "2 rows of d.sql are loaded (tables: one); to load it again, drop its tables first\n") {
 			t.Errorf("%s: %v, says %q", name, err, told)
 		}
-		if name == "lost" && !strings.Contains(told, "error: loading table two (d.sql:6): 1 rows behind the first 2 of the dump: no quorum") {
+		if name == "lost" && !strings.Contains(told, "error: loading table two (d.sql:6): 1 row behind the first 2 of the dump: no quorum") {
 			t.Errorf("%s: says %q", name, told)
 		}
 	}

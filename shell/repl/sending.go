@@ -20,8 +20,8 @@ import (
 //	triggers                      which would act on rows that are loaded
 //	user_version, application_id, ANALYZE
 //
-// Each request is one entry of the log, all or nothing. What cannot be loaded is refused before the first one, as far as
-// that can be known.
+// Each request is one entry of the log, all or nothing. What cannot be loaded is refused before the first one, as far
+// as that can be known.
 
 const (
 	// circleRows and circleBytes bound a request with rows that refer to each other in circles.
@@ -29,7 +29,8 @@ const (
 	circleBytes = 8 << 20
 	// schemaBytes bounds a request of CREATE statements.
 	schemaBytes = 1 << 20
-	// manyRows is from how many rows on an index is made before them: making it afterwards is one entry that all nodes stop at.
+	// manyRows is from how many rows on an index is made before them: making it afterwards is one entry that all nodes
+	// stop at.
 	manyRows = 1_000_000
 )
 
@@ -74,8 +75,9 @@ func (l *staging) send(ctx context.Context) error {
 		x.sayLoaded()
 		return err
 	}
-	l.progress.close("loaded", x.loaded, fmt.Sprintf("into %s, with %s, %s and %s, from %s", counted(len(schema.Tables), "table"),
-		counted(len(schema.Indexes), "index"), counted(len(schema.Views), "view"), counted(len(schema.Triggers), "trigger"), l.name))
+	l.progress.close("loaded", x.loaded, fmt.Sprintf("into %s, with %s, %s and %s, from %s",
+		counted(len(schema.Tables), "table"), counted(len(schema.Indexes), "index"), counted(len(schema.Views), "view"),
+		counted(len(schema.Triggers), "trigger"), l.name))
 	return x.verify(ctx)
 }
 
@@ -97,9 +99,11 @@ func (x *sending) prepare(ctx context.Context) error {
 	for i := range x.schema.Tables {
 		switch t := &x.schema.Tables[i]; t.Kind {
 		case dump.Contentless:
-			return fmt.Errorf("%s is a full-text table without content, whose text is not in the dump: leave it out, and index the texts again", x.place(t.Name))
+			return fmt.Errorf("%s is a full-text table without content, whose text is not in the dump: leave it out, "+
+				"and index the texts again", x.place(t.Name))
 		case dump.Foreign:
-			return fmt.Errorf("%s is a virtual table of a module that a cluster does not have: fts5, rtree and geopoly are", x.place(t.Name))
+			return fmt.Errorf("%s is a virtual table of a module that a cluster does not have: fts5, rtree and geopoly are",
+				x.place(t.Name))
 		}
 	}
 	err := x.shell.query(ctx, "strong", func(row []any) { x.enforced = row[0] == int64(1) }, "PRAGMA foreign_keys")
@@ -111,7 +115,8 @@ func (x *sending) prepare(ctx context.Context) error {
 	}
 	first, count, err := dump.Broken(x.conn)
 	if err == nil && count > 0 {
-		err = fmt.Errorf("%s of the dump break foreign keys, which are on in this cluster (%s): mend the dump, or load it with `rsqld set sql.foreign_keys=off`",
+		err = fmt.Errorf("%s of the dump break foreign keys, which are on in this cluster (%s): mend the dump, "+
+			"or load it with `rsqld set sql.foreign_keys=off`",
 			counted(int(count), "row"), strings.Join(first, ", "))
 	}
 	return err
@@ -119,7 +124,9 @@ func (x *sending) prepare(ctx context.Context) error {
 
 // all sends everything.
 func (x *sending) all(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{x.tables, x.ordinary, x.sequences, x.later, x.virtual, x.triggers, x.header} {
+	for _, step := range []func(context.Context) error{
+		x.tables, x.ordinary, x.sequences, x.later, x.virtual, x.triggers, x.header,
+	} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -232,8 +239,8 @@ func (x *sending) orderly() error {
 // explain says what to do about rows without an order.
 func (x *sending) explain(g *dump.Group, err error) error {
 	if errors.Is(err, dump.ErrTangled) {
-		return fmt.Errorf("%s: %w, and foreign keys are on: `rsqld set sql.foreign_keys=off`, load the dump, and turn them on again",
-			x.place(g.Tables[0].Name), err)
+		return fmt.Errorf("%s: %w, and foreign keys are on: `rsqld set sql.foreign_keys=off`, load the dump, "+
+			"and turn them on again", x.place(g.Tables[0].Name), err)
 	}
 	return err
 }
@@ -309,7 +316,8 @@ func (x *sending) flush(ctx context.Context) error {
 		return nil
 	}
 	if err := x.write(ctx, x.table.Insert(x.rows), x.args); err != nil {
-		return fmt.Errorf("loading %s: %d rows behind the first %d of the dump: %w", x.place(x.table.Name), x.rows, x.loaded, err)
+		return fmt.Errorf("loading %s: %s behind the first %d of the dump: %w",
+			x.place(x.table.Name), counted(x.rows, "row"), x.loaded, err)
 	}
 	x.loaded += int64(x.rows)
 	x.sent += int64(x.size)
@@ -322,7 +330,8 @@ func (x *sending) flush(ctx context.Context) error {
 // sequences sets the counters of AUTOINCREMENT.
 func (x *sending) sequences(ctx context.Context) error {
 	return dump.Sequences(x.conn, x.schema.Tables, func(table string, value sqlite.Value) error {
-		err := x.write(ctx, "DELETE FROM sqlite_sequence WHERE name = ?; INSERT INTO sqlite_sequence VALUES(?, ?)", []any{table, table, value.Int})
+		const sql = "DELETE FROM sqlite_sequence WHERE name = ?; INSERT INTO sqlite_sequence VALUES(?, ?)"
+		err := x.write(ctx, sql, []any{table, table, value.Int})
 		if err != nil {
 			return fmt.Errorf("setting the counter of %s: %w", x.place(table), err)
 		}
@@ -356,7 +365,8 @@ func (x *sending) virtual(ctx context.Context) error {
 		}
 		list := []string{t.SQL}
 		for _, c := range t.Config {
-			list = append(list, fmt.Sprintf("INSERT INTO %s(%s, rank) VALUES(%s, %s)", quoteName(t.Name), quoteName(t.Name), c[0], c[1]))
+			name := quoteName(t.Name)
+			list = append(list, fmt.Sprintf("INSERT INTO %s(%s, rank) VALUES(%s, %s)", name, name, c[0], c[1]))
 		}
 		if err := x.create(ctx, list); err != nil {
 			return err
@@ -380,7 +390,9 @@ func (x *sending) triggers(ctx context.Context) error {
 
 // header sets what belongs to no table.
 func (x *sending) header(ctx context.Context) error {
-	for pragma, value := range map[string]int64{"user_version": x.schema.UserVersion, "application_id": x.schema.ApplicationID} {
+	for pragma, value := range map[string]int64{
+		"user_version": x.schema.UserVersion, "application_id": x.schema.ApplicationID,
+	} {
 		if value == 0 {
 			continue
 		}
@@ -407,7 +419,8 @@ func (x *sending) sayLoaded() {
 	if len(x.done) > 0 {
 		whole = strings.Join(x.done, ", ")
 	}
-	fmt.Fprintf(x.shell.Stderr, "%s of %s are loaded (tables: %s); to load it again, drop its tables first\n", counted(int(x.loaded), "row"), x.name, whole)
+	fmt.Fprintf(x.shell.Stderr, "%s of %s are loaded (tables: %s); to load it again, drop its tables first\n",
+		counted(int(x.loaded), "row"), x.name, whole)
 }
 
 // verify looks for rows that refer to nothing, in the tables that have foreign keys.
@@ -420,7 +433,8 @@ func (x *sending) verify(ctx context.Context) error {
 		err := x.shell.query(ctx, "strong", take(&keys), "SELECT count(*) FROM pragma_foreign_key_list(?1)", t.Name)
 		if err == nil && keys > 0 {
 			checked++
-			err = x.shell.query(ctx, "strong", take(&broken), "SELECT count(*) FROM pragma_foreign_key_check(?1)", t.Name)
+			const check = "SELECT count(*) FROM pragma_foreign_key_check(?1)"
+			err = x.shell.query(ctx, "strong", take(&broken), check, t.Name)
 		}
 		switch {
 		case ctx.Err() != nil:
@@ -428,7 +442,8 @@ func (x *sending) verify(ctx context.Context) error {
 		case err != nil:
 			x.warn("the foreign keys of table %s could not be checked: %v", t.Name, err)
 		case broken > 0:
-			x.warn("%s of table %s refer to nothing: PRAGMA foreign_key_check(%s) lists them", counted(int(broken), "row"), t.Name, quoteName(t.Name))
+			x.warn("%s of table %s refer to nothing: PRAGMA foreign_key_check(%s) lists them",
+				counted(int(broken), "row"), t.Name, quoteName(t.Name))
 		}
 	}
 	if checked > 0 && x.warnings == 0 {

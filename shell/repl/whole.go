@@ -12,8 +12,8 @@ import (
 // partialPattern names what is written before it is whole, beside the file that it becomes.
 const partialPattern = ".*.partial"
 
-// wholeFile is a file that appears under its name only when it is whole: what is written goes to a partial file beside it,
-// which has other readers than its owner only if the directory lets them.
+// wholeFile is a file that appears under its name only when it is whole: what is written goes to a partial file beside
+// it, which has other readers than its owner only if the directory lets them.
 type wholeFile struct {
 	*os.File
 	path  string
