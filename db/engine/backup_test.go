@@ -223,3 +223,27 @@ func TestBackupSpace(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A database that is known to be damaged makes no backup, and is copied all the same where a dump is wanted.
+func TestCopyDamaged(t *testing.T) {
+	l := newLog(t)
+	e := openEngine(t, Config{})
+	l.bootstrap(nil)
+	l.script("create table t(x); insert into t values('still here')")
+	l.apply(e)
+	e.noteDamage(e.generation.Load(), &sqlite.Error{Code: 11, Extended: 11, Message: "database disk image is malformed", Offset: -1})
+	if _, err := e.Backup(t.Context(), func(BackupState) {}); err == nil || !strings.Contains(err.Error(), "damaged") {
+		t.Errorf("a backup: %v", err)
+	}
+	b, err := e.Copy(t.Context(), func(BackupState) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn := plainConn(t, b.Path())
+	if content := contentOf(t, conn); len(content) != 2 || !strings.Contains(content[1], "still here") {
+		t.Errorf("the copy holds %q", content)
+	}
+	if err := errors.Join(conn.Close(), b.Close()); err != nil {
+		t.Error(err)
+	}
+}
