@@ -55,7 +55,7 @@ type outcome struct {
 func (r replica) run(t testing.TB, l *log) (o outcome) {
 	t.Helper()
 	random := rand.New(rand.NewPCG(uint64(r.batch), 1))
-	e := r.open(t, Config{})
+	e := r.open(t, Config{StageDir: l.stageDir})
 	for applied := 0; applied < len(l.entries); applied = int(e.Applied()) {
 		batch := l.entries[applied:min(applied+r.batch, len(l.entries))]
 		if r.restarts > 0 && random.IntN(2) == 0 {
@@ -77,7 +77,7 @@ func (r replica) run(t testing.TB, l *log) (o outcome) {
 			if err := e.Close(); err != nil {
 				t.Fatal(err)
 			}
-			e = r.open(t, Config{Dir: e.config.Dir})
+			e = r.open(t, Config{Dir: e.config.Dir, StageDir: l.stageDir})
 		}
 		if r.snapshots && applied < len(l.entries)/2 && int(e.Applied()) >= len(l.entries)/2 {
 			e = r.moved(t, e)
@@ -95,7 +95,7 @@ func (r replica) run(t testing.TB, l *log) (o outcome) {
 // moved closes e and returns a new engine with its content.
 func (r replica) moved(t testing.TB, e *Engine) *Engine {
 	t.Helper()
-	image, next := snapshotOf(t, e), r.open(t, Config{})
+	image, next := snapshotOf(t, e), r.open(t, Config{StageDir: e.config.StageDir})
 	if err := next.Restore(image.Meta(), delivered(t, image, next.config.SnapshotDir)); err != nil {
 		t.Fatal(err)
 	}

@@ -41,6 +41,8 @@ type log struct {
 	t       testing.TB
 	entries []raft.Entry
 	time    int64
+	// stageDir is where the files of its restores are.
+	stageDir string
 }
 
 // newLog returns an empty log. Its first entry has the time 2024-01-01 00:00:01 UTC, and each further one a second and

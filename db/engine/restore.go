@@ -153,7 +153,7 @@ func hashFile(path string) (sum [sha256.Size]byte, size int64, err error) {
 func (r *Restorable) convert(conn *sqlite.Conn) error {
 	if err := r.inspect(conn); err != nil {
 		var fromSQLite *sqlite.Error
-		if errors.As(err, &fromSQLite) {
+		if errors.As(err, &fromSQLite) && !errors.Is(err, ErrNotRestorable) {
 			err = fmt.Errorf("%w: %w", ErrNotRestorable, err)
 		}
 		return err
