@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,12 +21,15 @@ func waiting(name string) *transaction {
 func TestGateOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &gate{idle: time.Hour}
+		var mu sync.Mutex
 		var passed []string
 		pass := func(name string, tx *transaction) {
 			go func() {
 				if failed := g.pass(t.Context(), tx); failed != nil {
 					t.Error(failed)
 				}
+				mu.Lock()
+				defer mu.Unlock()
 				passed = append(passed, name)
 			}()
 			synctest.Wait()
@@ -33,6 +37,8 @@ func TestGateOrder(t *testing.T) {
 		at := func(want string) {
 			t.Helper()
 			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
 			slices.Sort(passed) // those that pass together do so in no order
 			if got := strings.Join(passed, " "); got != want {
 				t.Errorf("passed: %q, want %q", got, want)

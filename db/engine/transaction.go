@@ -268,8 +268,12 @@ func (t *Transaction) use(ctx context.Context, f func(context.Context, *writer) 
 	if over != nil {
 		return over
 	}
+	if ctx.Err() != nil {
+		return cancelled(ctx)
+	}
 	err := t.interruptible(ctx, func() error { return f(ctx, e.writer) })
 	var fatal *fatalError
+	var fromSQLite *sqlite.Error
 	switch over := t.Err(); {
 	case over != nil:
 		e.undo(t)
@@ -285,8 +289,15 @@ func (t *Transaction) use(ctx context.Context, f func(context.Context, *writer) 
 			e.abandon() // what SQLite keeps in memory is not trusted after an error of the environment
 		}
 		return t.Err()
+	case ctx.Err() != nil && errors.As(err, &fromSQLite) && fromSQLite.Code == sqlite.CodeInterrupt:
+		return cancelled(ctx) // before it did anything, or in the middle of a read
 	}
 	return err
+}
+
+// cancelled is the error of a statement of which nothing happened because ctx has ended.
+func cancelled(ctx context.Context) error {
+	return fmt.Errorf("the statement was interrupted: %w", context.Cause(ctx))
 }
 
 // interruptible runs f, and interrupts the connection when ctx ends before it.
@@ -366,9 +377,11 @@ func (t *Transaction) read(ctx context.Context, w *writer, stmt *sqlite.Stmt, r 
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &fromSQLite) && fromSQLite.Code == sqlite.CodeInterrupt && context.Cause(ctx) != nil:
-		return fmt.Errorf("the read was interrupted: %w", context.Cause(ctx))
-	case w.conn.Autocommit(), fromSQLite != nil && !deterministic(err):
+	case w.conn.Autocommit():
+		return &fatalError{err}
+	case errors.As(err, &fromSQLite) && fromSQLite.Code == sqlite.CodeInterrupt && ctx.Err() != nil:
+		return err
+	case fromSQLite != nil && !deterministic(err):
 		return &fatalError{err}
 	}
 	return w.state.limits.named(err)

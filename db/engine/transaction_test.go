@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -122,8 +123,6 @@ func TestTransaction(t *testing.T) {
 // Nothing of a transaction that ends in any other way stays, and why it ended is told.
 func TestTransactionOver(t *testing.T) {
 	endless := "insert into t(a) with recursive n(i) as (select 1 union all select i + 1 from n) select i from n"
-	cancelled, cancel := context.WithCancel(t.Context())
-	cancel()
 	for name, c := range map[string]struct {
 		end  func(l *log, e *Engine, x *interactive) error
 		want string
@@ -150,9 +149,11 @@ func TestTransactionOver(t *testing.T) {
 			return err
 		}, "9223372036854775807"},
 		"a cancelled write": {func(_ *log, _ *Engine, x *interactive) error {
-			_, _, _, err := x.Run(cancelled, x.stamp(), endless, nil)
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+			defer cancel()
+			_, _, _, err := x.Run(ctx, x.stamp(), endless, nil)
 			return err
-		}, "context canceled"},
+		}, "deadline exceeded"},
 		"close": {func(_ *log, e *Engine, x *interactive) error {
 			if err := e.Close(); err != nil {
 				t.Error(err)
@@ -167,7 +168,11 @@ func TestTransactionOver(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := openEngine(t, Config{})
 			l := newLog(t)
-			l.bootstrap(map[string]string{SettingMaxSteps: "100000"})
+			steps := "100000"
+			if name == "a cancelled write" {
+				steps = "10000000000"
+			}
+			l.bootstrap(map[string]string{SettingMaxSteps: steps, SettingMaxRows: "10000000000"})
 			l.must(e, "create table t(id integer primary key, a unique); insert into t(a) values('one')")
 			before := e.Chain()
 			x := l.begin(e)
