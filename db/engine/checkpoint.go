@@ -27,7 +27,11 @@ const (
 	longLog    = 64 << 20
 	tooLongLog = 1 << 30
 	// tailPatience bounds the wait for the next batch, which moves the tail.
-	tailPatience = 100 * time.Millisecond
+	tailPatience = time.Second
+	// shortTail is what is left to the writer, in frames, and mostRounds how often the rest of a log that grows meanwhile is
+	// moved beside it for that.
+	shortTail  = 256
+	mostRounds = 8
 )
 
 // frameBytes is the size of one page in the write-ahead log (sqlite.org/fileformat2.html#walformat).
@@ -162,12 +166,12 @@ func (c *checkpointer) disconnect() error {
 
 // move moves the log. If it is long, it sees to it that it can be begun anew.
 func (c *checkpointer) move() {
-	err := c.beside()
+	_, err := c.beside()
 	if length := c.length.Load(); err == nil && length >= longLog {
 		quiet, resume := c.engine.readers.hold(length >= tooLongLog)
 		defer resume()
 		if c.await(quiet, c.engine.config.ReaderTimeout) {
-			err = c.beside() // what has come since
+			err = c.nearlyAll() // what has come since
 			defer c.await(c.tailed, tailPatience)
 		}
 	}
@@ -194,20 +198,33 @@ func (c *checkpointer) await(done <-chan struct{}, patience time.Duration) bool 
 	return false
 }
 
-// beside runs the first step, beside the writer.
-func (c *checkpointer) beside() error {
+// nearlyAll moves the log beside the writer, which adds to it, until little is left.
+func (c *checkpointer) nearlyAll() error {
+	for range mostRounds {
+		if left, err := c.beside(); err != nil || left <= shortTail {
+			return err
+		}
+	}
+	return nil
+}
+
+// beside runs the first step, beside the writer. It returns how many frames came while it ran.
+func (c *checkpointer) beside() (left int, err error) {
 	if c.conn == nil {
 		options := sqlite.CheckpointOptions()
 		options.Fault = c.engine.config.Fault
 		options.Pace = &sqlite.Pace{Bytes: paceBytes, Pause: c.pause}
 		conn, err := sqlite.Open(c.engine.file(), options)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		c.conn = conn
 	}
-	_, _, err := c.conn.WALCheckpointPassive()
-	return err
+	if _, _, err := c.conn.WALCheckpointPassive(); err != nil {
+		return 0, err
+	}
+	frames, done, err := c.conn.WALCheckpoint(checkpointNoop)
+	return frames - done, err
 }
 
 // pause leaves the disk to others for as long as it was used. Closing waits for no pause.
