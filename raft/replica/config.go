@@ -97,7 +97,7 @@ type Limits struct {
 	KeepLogBytes int64
 	// KeepLogTime (log.keep_time) says that younger entries stay too, up to MaxLogBytes. Zero: KeepLogBytes alone counts.
 	KeepLogTime time.Duration
-	MaxLogBytes  int64
+	MaxLogBytes int64
 
 	// The limits of the core: entries in one message (1 MiB), messages (256) and bytes (8 MiB) on the way to one
 	// peer, bytes proposed and not committed (64 MiB), bytes of settled entries kept in memory (8 MiB).
