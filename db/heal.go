@@ -60,6 +60,7 @@ func (n *Node) heal(ctx context.Context) {
 
 func (n *Node) healOnce(ctx context.Context, now time.Time) {
 	h := &n.healer
+	n.snapshots.tidy()
 	quarantined := n.engine.Quarantined()
 	failed := cmp.Or(quarantined, n.engine.Damage(), n.replica.ApplyErr())
 	if failed == nil {

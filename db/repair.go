@@ -57,6 +57,9 @@ func (n *Node) openEngine() (err error) {
 	if n.engine, err = engine.Open(engine.Config{Dir: n.dir.file("db"), SnapshotDir: copies, Logger: n.log}); err != nil {
 		return fmt.Errorf("opening the database: %w", err)
 	}
+	if n.snapshots.arrivals, err = snapshot.OpenArrivals(wal.OS(), copies); err != nil {
+		return err
+	}
 	if cluster := n.engine.Cluster(); cluster != (identity.Cluster{}) && cluster != n.cluster {
 		return fmt.Errorf("%s holds the database of cluster %x and node.json names cluster %x: the directory mixes two nodes",
 			n.dir.path, cluster, n.cluster)

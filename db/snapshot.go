@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
-	"sync"
+	"time"
 
 	"github.com/rsqld/rsqld/raft"
 	"github.com/rsqld/rsqld/snapshot"
@@ -18,16 +17,12 @@ import (
 // which knows what it is.
 type snapshots struct {
 	node *Node
-	// receiving is held while a snapshot comes in: two at the same time would share what the disk can do, and one of them
-	// would be for nothing.
-	receiving sync.Mutex
+	// arrivals is where snapshots come in.
+	arrivals *snapshot.Arrivals
 }
 
 // snapshotDir is the directory of copies that come and go, beside the databases.
 const snapshotDir = "snapshots"
-
-// errReceiving refuses a second snapshot.
-var errReceiving = errors.New("another snapshot is on its way to this node")
 
 // SendSnapshot implements replica.SnapshotTransport.
 func (s *snapshots) SendSnapshot(ctx context.Context, to raft.ID, content raft.SnapshotReader) error {
@@ -39,21 +34,18 @@ func (s *snapshots) SendSnapshot(ctx context.Context, to raft.ID, content raft.S
 	if err != nil {
 		return err
 	}
-	return s.node.endpoint.SendSnapshot(ctx, to, manifest, source{image})
+	began := time.Now()
+	tally, err := s.node.endpoint.SendSnapshot(ctx, to, manifest, image.Source())
+	s.node.log.Info("what travelled of a snapshot", "node", s.node.self.Node, "peer", to, "index", manifest.Applied.GetIndex(),
+		"bytes", manifest.Size, "differing", tally.Content, "wire", tally.Wire, "whole", err == nil, "dur", time.Since(began))
+	return err
 }
 
-// source gives the chunks of an image to the transport.
-type source struct{ image *snapshot.Image }
-
-func (s source) Chunk(number int, into []byte) ([]byte, error) {
-	manifest := s.image.Manifest()
-	if number >= len(manifest.Chunks) {
-		return into, fmt.Errorf("the snapshot has %d chunks, and number %d is wanted", len(manifest.Chunks), number)
+// tidy removes what has arrived of a snapshot that the log was faster than.
+func (s *snapshots) tidy() {
+	if err := s.arrivals.Discard(s.node.engine.Applied()); err != nil {
+		s.node.log.Warn("an old snapshot takes room", "node", s.node.self.Node, "err", err)
 	}
-	offset, length := manifest.Extent(number)
-	into = slices.Grow(into[:0], length)[:length]
-	_, err := io.ReadFull(io.NewSectionReader(s.image, offset, int64(length)), into)
-	return into, err
 }
 
 // receive is the transport's OnSnapshot.
@@ -71,22 +63,33 @@ func (s *snapshots) receive(from raft.ID, encoded *peerpb.SnapshotManifest) (tra
 	if has := s.node.engine.Applied(); manifest.Applied.Index < has || manifest.Applied.Index == has && !s.node.healer.needs.Load() {
 		return nil, nil
 	}
-	if !s.receiving.TryLock() {
-		return nil, errReceiving
-	}
-	in, err := snapshot.Receive(s.node.dir.file(snapshotDir), manifest)
+	in, err := s.arrivals.Receive(manifest)
 	if err != nil {
-		s.receiving.Unlock()
 		return nil, err
 	}
 	s.node.log.Info("receiving a snapshot", "node", s.node.self.Node, "peer", from, "index", manifest.Applied.Index, "bytes", manifest.Size)
-	return &sink{Incoming: in, snapshots: s}, nil
+	return &sink{Incoming: in, node: s.node, from: from}, nil
 }
 
 // sink is a snapshot that comes in.
 type sink struct {
 	*snapshot.Incoming
-	snapshots *snapshots
+	node *Node
+	from raft.ID
+}
+
+// Prepare implements transport.SnapshotSink: this node has what arrived before, and its own database. A snapshot may be
+// on its way because that cannot be read; then all has to come.
+func (s *sink) Prepare(ctx context.Context) error {
+	if err := s.Recall(ctx); err != nil {
+		return err
+	}
+	err := s.node.engine.Gather(ctx, s.Incoming)
+	if err != nil && ctx.Err() == nil {
+		s.node.log.Warn("all of a snapshot has to come", "node", s.node.self.Node, "peer", s.from, "err", err)
+		return nil
+	}
+	return err
 }
 
 // Install implements transport.SnapshotSink.
@@ -94,17 +97,14 @@ func (s *sink) Install() error {
 	if err := s.Finish(); err != nil {
 		return err
 	}
-	err := s.snapshots.node.replica.InstallSnapshot(s.Meta(), s.Incoming)
+	from := s.Sources()
+	s.node.log.Info("a snapshot has arrived", "node", s.node.self.Node, "peer", s.from, "index", s.Meta().Applied.Index,
+		"bytes", s.Meta().Size, "kept", from.Kept, "own", from.Own, "received", from.Received)
+	err := s.node.replica.InstallSnapshot(s.Meta(), s.Incoming)
 	if errors.Is(err, raft.ErrStale) { // the log was faster
 		return nil
 	}
 	return err
-}
-
-// Close implements transport.SnapshotSink.
-func (s *sink) Close() error {
-	defer s.snapshots.receiving.Unlock()
-	return s.Incoming.Close()
 }
 
 func encodeManifest(m *snapshot.Manifest) (*peerpb.SnapshotManifest, error) {

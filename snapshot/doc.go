@@ -6,13 +6,17 @@
 // means that rowids, free pages and the layout of trees are those of the source: what SQLite chooses by them (the next rowid,
 // the plan of a query) stays equal on all replicas, which a logical copy or VACUUM INTO would not give.
 //
-//	Take ──> Image ── Manifest, chunks ──> (transport) ──> Incoming ── whole, verified, synced ──> the engine installs it
+//	Take ──> Image ── Manifest, Source ──> (transport) ──> Incoming ── whole, verified, synced ──> the engine installs it
+//	                                                          ^ what arrived before (Arrivals), this node's own database
 //
-// A Manifest names the raft entry that the content stands for and the SHA-256 of each chunk of 1 MiB. Incoming takes chunks
-// in any order, refuses one that is not what the manifest says, and is complete only when it has all. It answers which
-// chunks it lacks, so that a sender sends nothing twice.
+// A Manifest names the raft entry that the content stands for and the SHA-256 of each chunk of 1 MiB. A chunk is known by that
+// hash and by nothing else, so that it does not matter where it is from: what came of a snapshot that was cut off, of another
+// sender and another entry, is in the file that Arrivals keeps; most of a stale replica's snapshot is in its own database,
+// because the layout is equal on all. Incoming asks for the rest. For a chunk in whose place it holds something it says
+// what (Outline), and gets the blocks of 4 KiB that differ. It refuses a chunk that is not what the manifest says, and is
+// complete only when it has all.
 //
 // What the package does not do: it sends nothing by itself (package db joins it with package transport), it does not decide
-// who needs a snapshot (package raft does), it keeps nothing of an incoming copy that was not finished, and it does not
-// know what is in the pages.
+// who needs a snapshot (package raft does), it does not say what belongs to which cluster, and it does not know what is in the
+// pages.
 package snapshot

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rsqld/rsqld/db/sqlite"
 	"github.com/rsqld/rsqld/raft"
+	"github.com/rsqld/rsqld/raft/wal"
 	"github.com/rsqld/rsqld/snapshot"
 )
 
@@ -35,7 +36,11 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer image.Close()
-	in, err := snapshot.Receive(dir, *image.Manifest())
+	arrivals, err := snapshot.OpenArrivals(wal.OS(), dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	in, err := arrivals.Receive(*image.Manifest())
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -46,7 +51,7 @@ func Example() {
 		if _, err := image.ReadAt(b, offset); err != nil {
 			log.Fatal(err)
 		}
-		if err := in.Put(chunk, b); err != nil {
+		if err := in.Put(context.Background(), chunk, nil, b); err != nil {
 			log.Fatal(err)
 		}
 	}

@@ -5,8 +5,10 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/rsqld/rsqld/db/sqlite"
@@ -19,11 +21,8 @@ const (
 	longestPause = 100 * time.Millisecond
 )
 
-// Names of files in the directory of snapshots; Clean removes all that have them.
-const (
-	outgoingPattern = "outgoing-*.sqlite"
-	incomingPattern = "incoming-*.sqlite"
-)
+// outgoingPattern names the files of images; Clean removes all that have such a name.
+const outgoingPattern = "outgoing-*.sqlite"
 
 // Image is a copy of a database as it was at one raft entry, in a file of its own. It implements raft.SnapshotReader. Its
 // methods may be called by many goroutines.
@@ -76,41 +75,16 @@ func (i *Image) fill(ctx context.Context, conn *sqlite.Conn, base func() (raft.B
 
 // copy copies the pages, in their order.
 func (i *Image) copy(ctx context.Context, conn *sqlite.Conn) error {
-	stmt, err := conn.Internal("SELECT data FROM sqlite_dbpage ORDER BY pgno")
-	if err != nil {
-		return err
-	}
-	defer stmt.Release()
-	chunk := make([]byte, 0, ChunkSize)
-	for {
-		more, err := stmt.Step()
-		if err != nil {
-			return err
-		}
-		if more {
-			chunk = append(chunk, stmt.ColumnRaw(0)...)
-		}
-		if len(chunk) < ChunkSize && more {
-			continue
-		}
+	return eachChunk(ctx, conn, func(chunk []byte) error {
 		if err := i.add(chunk); err != nil {
 			return err
 		}
-		chunk = chunk[:0]
-		if !more {
-			return nil
-		}
-		if err := i.pace(ctx); err != nil {
-			return err
-		}
-	}
+		return i.pace(ctx)
+	})
 }
 
 // add writes a chunk at the end.
 func (i *Image) add(chunk []byte) error {
-	if len(chunk) == 0 {
-		return nil
-	}
 	if len(i.manifest.Chunks) == MaxChunks {
 		return fmt.Errorf("%w: the database is larger than %d bytes", ErrManifest, int64(MaxChunks*ChunkSize))
 	}
@@ -158,21 +132,47 @@ func (i *Image) Path() string { return i.file.Name() }
 // ReadAt implements io.ReaderAt.
 func (i *Image) ReadAt(b []byte, offset int64) (int, error) { return i.file.ReadAt(b, offset) }
 
+// Source reads an Image for one receiver. It is for one goroutine.
+type Source struct {
+	image           *Image
+	chunk, differed []byte
+}
+
+// Source returns a Source, which needs no Close and is not used after the Image's.
+func (i *Image) Source() *Source { return &Source{image: i} }
+
+// Chunk returns a chunk, or with blocks what differs from the Outline of what a receiver holds in its place. The memory is used
+// again by the next call.
+func (s *Source) Chunk(number int, outline []byte) (blocks, content []byte, err error) {
+	manifest := s.image.Manifest()
+	if number < 0 || number >= len(manifest.Chunks) {
+		return nil, nil, fmt.Errorf("the snapshot has %d chunks, and number %d is wanted", len(manifest.Chunks), number)
+	}
+	offset, length := manifest.Extent(number)
+	s.chunk = slices.Grow(s.chunk[:0], length)[:length]
+	if _, err := io.ReadFull(io.NewSectionReader(s.image, offset, int64(length)), s.chunk); err != nil {
+		return nil, nil, fmt.Errorf("reading a snapshot: %w", err)
+	}
+	blocks, content, err = differences(s.chunk, outline, s.differed)
+	if len(blocks) > 0 {
+		s.differed = content
+	}
+	return blocks, content, err
+}
+
 // Close removes the copy.
 func (i *Image) Close() error { return errors.Join(i.file.Close(), os.Remove(i.file.Name())) }
 
-// Clean removes the copies that a process has left in dir which did not end by itself. No Image and no Incoming may be in
-// use there. A directory that does not exist is clean.
+// Clean removes the images that a process has left in dir which did not end by itself. No Image may be in use there. A
+// directory that does not exist is clean.
 func Clean(dir string) error {
-	for _, pattern := range []string{outgoingPattern, incomingPattern} {
-		names, err := filepath.Glob(filepath.Join(dir, pattern))
-		if err != nil {
-			return fmt.Errorf("looking for unfinished snapshots: %w", err)
-		}
-		for _, name := range names {
-			if err := os.Remove(name); err != nil {
-				return fmt.Errorf("removing an unfinished snapshot: %w", err)
-			}
+	names, err := filepath.Glob(filepath.Join(dir, outgoingPattern))
+	if err != nil {
+		return fmt.Errorf("looking for old snapshots: %w", err)
+	}
+	for _, name := range names {
+		if err := os.Remove(name); err != nil {
+			return fmt.Errorf("removing an old snapshot: %w", err)
 		}
 	}
 	return nil

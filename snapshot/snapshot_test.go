@@ -1,4 +1,4 @@
-package snapshot_test
+package snapshot
 
 import (
 	"bytes"
@@ -12,7 +12,6 @@ import (
 
 	"github.com/rsqld/rsqld/db/sqlite"
 	"github.com/rsqld/rsqld/raft"
-	"github.com/rsqld/rsqld/snapshot"
 )
 
 var base = raft.Base{Applied: raft.EntryID{Term: 3, Index: 70}, ConfigurationIndex: 1}
@@ -42,9 +41,9 @@ func database(t testing.TB) (conn *sqlite.Conn, path string) {
 	return conn, path
 }
 
-func take(t testing.TB, conn *sqlite.Conn, dir string) *snapshot.Image {
+func take(t testing.TB, conn *sqlite.Conn, dir string) *Image {
 	t.Helper()
-	image, err := snapshot.Take(t.Context(), conn, dir, [16]byte{1}, func() (raft.Base, error) { return base, nil })
+	image, err := Take(t.Context(), conn, dir, [16]byte{1}, func() (raft.Base, error) { return base, nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,16 +80,13 @@ func TestImageIsPageExact(t *testing.T) {
 		t.Fatalf("%d chunks of %+v", len(m.Chunks), m.SnapshotMeta)
 	}
 
-	in, err := snapshot.Receive(dir, *image.Manifest())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := in.Finish(); !errors.Is(err, snapshot.ErrChunk) {
+	in := receive(t, arrivals(t, dir), image.Manifest())
+	if err := in.Finish(); !errors.Is(err, ErrChunk) {
 		t.Errorf("finished without a chunk: %v", err)
 	}
 	for _, chunk := range []int{2, 0, 2, 1} {
 		offset, length := image.Manifest().Extent(chunk)
-		if err := in.Put(chunk, content[offset:][:length]); err != nil {
+		if err := in.Put(t.Context(), chunk, nil, content[offset:][:length]); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -118,10 +114,7 @@ func TestWrongChunks(t *testing.T) {
 	conn, _ := database(t)
 	dir := t.TempDir()
 	image := take(t, conn, dir)
-	in, err := snapshot.Receive(dir, *image.Manifest())
-	if err != nil {
-		t.Fatal(err)
-	}
+	in := receive(t, arrivals(t, dir), image.Manifest())
 	defer closeAll(t, image, in)
 	offset, length := image.Manifest().Extent(1)
 	chunk := make([]byte, length)
@@ -131,39 +124,39 @@ func TestWrongChunks(t *testing.T) {
 	flipped := bytes.Clone(chunk)
 	flipped[500] ^= 1
 	for name, put := range map[string]func() error{
-		"a flipped bit":  func() error { return in.Put(1, flipped) },
-		"too short":      func() error { return in.Put(1, chunk[1:]) },
-		"in another one": func() error { return in.Put(0, chunk) },
-		"beyond the end": func() error { return in.Put(3, chunk) },
-		"before it":      func() error { return in.Put(-1, chunk) },
-		"nothing at all": func() error { return in.Put(1, nil) },
+		"a flipped bit":  func() error { return in.Put(t.Context(), 1, nil, flipped) },
+		"too short":      func() error { return in.Put(t.Context(), 1, nil, chunk[1:]) },
+		"in another one": func() error { return in.Put(t.Context(), 0, nil, chunk) },
+		"beyond the end": func() error { return in.Put(t.Context(), 3, nil, chunk) },
+		"before it":      func() error { return in.Put(t.Context(), -1, nil, chunk) },
+		"nothing at all": func() error { return in.Put(t.Context(), 1, nil, nil) },
 	} {
-		if err := put(); !errors.Is(err, snapshot.ErrChunk) {
+		if err := put(); !errors.Is(err, ErrChunk) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := in.Put(1, chunk); err != nil || len(in.Lacks()) != 2 {
+	if err := in.Put(t.Context(), 1, nil, chunk); err != nil || len(in.Lacks()) != 2 {
 		t.Errorf("%v, it lacks %v", err, in.Lacks())
 	}
 }
 
 // A manifest that contradicts itself makes no file, however large it says that it is.
 func TestWrongManifests(t *testing.T) {
-	good := snapshot.Manifest{SnapshotMeta: raft.SnapshotMeta{Base: base, Size: 10}, Chunks: make([]snapshot.Hash, 1)}
+	good := Manifest{SnapshotMeta: raft.SnapshotMeta{Base: base, Size: 10}, Chunks: make([]Hash, 1)}
 	if err := good.Check(); err != nil {
 		t.Fatal(err)
 	}
-	for name, change := range map[string]func(*snapshot.Manifest){
-		"empty":       func(m *snapshot.Manifest) { m.Size, m.Chunks = 0, nil },
-		"negative":    func(m *snapshot.Manifest) { m.Size = -1 },
-		"huge":        func(m *snapshot.Manifest) { m.Size = 1 << 62 },
-		"few chunks":  func(m *snapshot.Manifest) { m.Size = 5 << 20 },
-		"many chunks": func(m *snapshot.Manifest) { m.Chunks = make([]snapshot.Hash, 9) },
-		"no entry":    func(m *snapshot.Manifest) { m.Applied = raft.EntryID{} },
+	for name, change := range map[string]func(*Manifest){
+		"empty":       func(m *Manifest) { m.Size, m.Chunks = 0, nil },
+		"negative":    func(m *Manifest) { m.Size = -1 },
+		"huge":        func(m *Manifest) { m.Size = 1 << 62 },
+		"few chunks":  func(m *Manifest) { m.Size = 5 << 20 },
+		"many chunks": func(m *Manifest) { m.Chunks = make([]Hash, 9) },
+		"no entry":    func(m *Manifest) { m.Applied = raft.EntryID{} },
 	} {
 		m, dir := good, t.TempDir()
 		change(&m)
-		if _, err := snapshot.Receive(dir, m); !errors.Is(err, snapshot.ErrManifest) {
+		if _, err := arrivals(t, dir).Receive(m); !errors.Is(err, ErrManifest) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if entries, _ := os.ReadDir(dir); len(entries) != 0 {
@@ -179,25 +172,25 @@ func TestTakeEndsEarly(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	none := func() (raft.Base, error) { return base, nil }
-	if _, err := snapshot.Take(ended, conn, dir, [16]byte{}, none); !errors.Is(err, context.Canceled) {
+	if _, err := Take(ended, conn, dir, [16]byte{}, none); !errors.Is(err, context.Canceled) {
 		t.Errorf("with a context that has ended: %v", err)
 	}
 	failing := errors.New("no base")
-	if _, err := snapshot.Take(t.Context(), conn, dir, [16]byte{}, func() (raft.Base, error) { return base, failing }); !errors.Is(err, failing) {
+	if _, err := Take(t.Context(), conn, dir, [16]byte{}, func() (raft.Base, error) { return base, failing }); !errors.Is(err, failing) {
 		t.Errorf("without a base: %v", err)
 	}
 	if err := conn.Exec("begin; commit"); err != nil {
 		t.Errorf("a transaction is open: %v", err)
 	}
-	if err := snapshot.Clean(filepath.Join(dir, "absent")); err != nil {
+	if err := Clean(filepath.Join(dir, "absent")); err != nil {
 		t.Error(err)
 	}
-	for _, name := range []string{"outgoing-1.sqlite", "incoming-77.sqlite", "other.txt"} {
+	for _, name := range []string{"outgoing-1.sqlite", "other.txt"} {
 		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := snapshot.Clean(dir); err != nil {
+	if err := Clean(dir); err != nil {
 		t.Error(err)
 	}
 	entries, err := os.ReadDir(dir)

@@ -6,72 +6,111 @@ import (
 	"fmt"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/rsqld/rsqld/raft"
-	"github.com/rsqld/rsqld/transport/wire"
 	"github.com/rsqld/rsqld/transport/wire/peerpb"
 )
 
-// A snapshot travels on a stream of its own, which yields to the streams that carry the log (appendUrgency):
+// A snapshot travels on a stream of its own, which yields to the streams that carry the log (appendUrgency). The receiver
+// leads: it says what it lacks, so that nothing travels that it has, and asks for some chunks at a time, so that neither
+// side holds much.
 //
 //	sender                      receiver
 //	SnapshotManifest ─────────>
-//	                 <───────── SnapshotWant: nothing, or why not, or which chunks
+//	                 <───────── SnapshotWant: nothing, or why not; or empty, again and again, while it looks for what it has;
+//	                 <───────── or some chunks, and for each what it has in its place
+//	                 <───────── SnapshotWant: the next ones, before these have come
+//	SnapshotChunk …  ─────────>
+//	                 <───────── SnapshotWant, the last one
 //	SnapshotChunk …  ─────────>
 //	                 <───────── SnapshotReceipt, when it is installed
 
-// Bounds of the frames of a snapshot, in bytes. A chunk has 1 MiB and a header.
+// Bounds of the frames of a snapshot, in bytes. A chunk has at most maxContent bytes and a header.
 const (
 	maxManifest = 40 << 20
-	maxWant     = 8 << 20
-	maxChunk    = 1<<20 + 1<<10
+	maxWant     = 64 << 10
+	maxChunk    = maxContent + 1<<10
 	maxReceipt  = 4 << 10
+)
+
+const (
+	// snapshotBatch is how many chunks a SnapshotWant asks for; with their outlines it is shorter than maxWant.
+	snapshotBatch = 16
+	// snapshotAhead is how many of them may be under way: while one is being served the next is there.
+	snapshotAhead = 2
 )
 
 // errStalled ends a snapshot's way on which nothing moves.
 var errStalled = errors.New("nothing moves any more")
 
-// SnapshotSource gives the chunks of a snapshot.
+// errWant says that a peer asks for what cannot be.
+var errWant = errors.New("the peer asks for more chunks at a time than it may")
+
+// SnapshotSource gives the chunks of a snapshot. It is used by one goroutine.
 type SnapshotSource interface {
-	// Chunk returns a chunk, in into if it fits.
-	Chunk(number int, into []byte) ([]byte, error)
+	// Chunk returns a chunk, or with blocks what differs from the outline of what the receiver has in its place. The memory
+	// is the source's, until the next call. What the receiver says is not checked by anybody before.
+	Chunk(number int, outline []byte) (blocks, content []byte, err error)
 }
 
 // SnapshotSink takes a snapshot that a peer brings. Its methods are called by one goroutine.
 type SnapshotSink interface {
+	// Prepare finds out what is there already. It may take long; ctx ends when the sender is gone.
+	Prepare(ctx context.Context) error
 	// Lacks returns the numbers of the chunks that are wanted, rising.
 	Lacks() []int
-	// Put takes one of them; the memory is the caller's again when it returns.
-	Put(number int, content []byte) error
+	// Outline appends an outline of what is there in the place of a chunk, or nothing.
+	Outline(number int, outline []byte) ([]byte, error)
+	// Put takes a chunk, or with blocks what differs from its outline; the memory is the caller's again when it returns.
+	Put(ctx context.Context, number int, blocks, content []byte) error
 	// Install is called when all have come. It returns when the snapshot is installed durably, or why it is not.
 	Install() error
 	// Close ends it, installed or not.
 	Close() error
 }
 
-// SendSnapshot brings a snapshot to a peer: the chunks of source that the peer wants. It returns nil when the peer has
-// installed it durably, or holds more and wanted none. The error wraps ErrNotConnected if there is no connection,
-// ErrSnapshotRefused if the peer did not want it or could not install it, and the context's cause if that ended. A peer on
-// whose side nothing moves for Limits.SnapshotStall is given up.
-func (e *Endpoint) SendSnapshot(ctx context.Context, to raft.ID, manifest *peerpb.SnapshotManifest, source SnapshotSource) error {
+// SnapshotTally counts what travelled of a snapshot.
+type SnapshotTally struct {
+	// Chunks were sent, with Content bytes that the receiver did not have, which took Wire bytes compressed.
+	Chunks        int
+	Content, Wire int64
+}
+
+// snapshotStream is what of a Stream the exchange needs.
+type snapshotStream interface {
+	Context() context.Context
+	Send(proto.Message) error
+	Flush() error
+	CloseWrite() error
+	recv(m proto.Message, limit int) error
+	awaitFirst(within time.Duration) error
+}
+
+// SendSnapshot brings a snapshot to a peer: what of source the peer wants. It returns nil when the peer has installed it
+// durably, or holds more and wanted none; the tally counts what was sent, also with an error. The error wraps ErrNotConnected
+// if there is no connection, ErrSnapshotRefused if the peer did not want it or could not install it, and the context's cause
+// if that ended. A peer on whose side nothing moves for Limits.SnapshotStall is given up.
+func (e *Endpoint) SendSnapshot(ctx context.Context, to raft.ID, manifest *peerpb.SnapshotManifest, source SnapshotSource) (SnapshotTally, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	err := e.sendSnapshot(ctx, to, manifest, source, func(stall time.Duration) *time.Timer {
-		return time.AfterFunc(stall, func() { cancel(errStalled) })
-	})
+	timer := time.AfterFunc(e.config.Limits.SnapshotStall, func() { cancel(errStalled) })
+	defer timer.Stop()
+	sender := snapshotSender{limits: e.config.Limits, timer: timer, source: source}
+	err := e.sendSnapshot(ctx, to, manifest, &sender)
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx) // the stream was closed because of it
 	}
+	e.counters.snapshotChunks.Add(uint64(sender.tally.Chunks))
+	e.counters.snapshotContent.Add(uint64(sender.tally.Content))
+	e.counters.snapshotWire.Add(uint64(sender.tally.Wire))
 	if err != nil {
-		return fmt.Errorf("bringing a snapshot to node %d: %w", to, err)
+		return sender.tally, fmt.Errorf("bringing a snapshot to node %d: %w", to, err)
 	}
-	return nil
+	return sender.tally, nil
 }
 
-func (e *Endpoint) sendSnapshot(ctx context.Context, to raft.ID, manifest *peerpb.SnapshotManifest, source SnapshotSource,
-	watch func(time.Duration) *time.Timer) error {
-	limits := e.config.Limits
-	timer := watch(limits.SnapshotStall)
-	defer timer.Stop()
+func (e *Endpoint) sendSnapshot(ctx context.Context, to raft.ID, manifest *peerpb.SnapshotManifest, sender *snapshotSender) error {
 	s, err := e.openStream(ctx, to, peerpb.StreamHeader_KIND_SNAPSHOT)
 	if err != nil {
 		return err
@@ -79,33 +118,50 @@ func (e *Endpoint) sendSnapshot(ctx context.Context, to raft.ID, manifest *peerp
 	defer s.Close()
 	unhook := context.AfterFunc(ctx, func() { s.Close() })
 	defer unhook()
+	return sender.send(s, manifest)
+}
+
+// snapshotSender is one way of a snapshot to a peer.
+type snapshotSender struct {
+	limits Limits
+	timer  *time.Timer // ends it when nothing moves
+	source SnapshotSource
+	packer *packer
+	chunk  peerpb.SnapshotChunk
+	tally  SnapshotTally
+}
+
+func (s *snapshotSender) send(stream snapshotStream, manifest *peerpb.SnapshotManifest) (err error) {
+	if s.packer, err = newPacker(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.packer.close()) }()
+	if err := errors.Join(stream.Send(manifest), stream.Flush()); err != nil {
+		return err
+	}
 	want := new(peerpb.SnapshotWant)
-	if err := errors.Join(s.Send(manifest), s.Flush()); err != nil {
-		return err
-	}
-	if err := s.recv(want, maxWant); err != nil {
-		return err
-	}
-	switch {
-	case want.Nothing:
-		return nil
-	case want.Error != "":
-		return fmt.Errorf("%w: %s", ErrSnapshotRefused, want.Error)
-	}
-	chunk := new(peerpb.SnapshotChunk)
-	for _, number := range want.Chunks {
-		chunk.Number = number
-		if chunk.Content, err = source.Chunk(int(number), chunk.Content); err != nil {
-			return fmt.Errorf("reading chunk %d: %w", number, err)
-		}
-		if err := s.Send(chunk); err != nil {
+	for !want.Last {
+		if err := stream.recv(want, maxWant); err != nil {
 			return err
 		}
-		timer.Reset(limits.SnapshotStall)
+		s.timer.Reset(s.limits.SnapshotStall)
+		switch {
+		case want.Nothing:
+			return nil
+		case want.Error != "":
+			return fmt.Errorf("%w: %s", ErrSnapshotRefused, want.Error)
+		case len(want.Chunks) > snapshotBatch:
+			return fmt.Errorf("%w: %d, and the most is %d", errWant, len(want.Chunks), snapshotBatch)
+		}
+		for _, wish := range want.Chunks {
+			if err := s.sendChunk(stream, wish); err != nil {
+				return err
+			}
+		}
 	}
-	timer.Reset(limits.SnapshotInstall)
+	s.timer.Reset(s.limits.SnapshotInstall)
 	receipt := new(peerpb.SnapshotReceipt)
-	if err := errors.Join(s.CloseWrite(), s.recv(receipt, maxReceipt)); err != nil {
+	if err := errors.Join(stream.CloseWrite(), stream.recv(receipt, maxReceipt)); err != nil {
 		return err
 	}
 	if !receipt.Installed {
@@ -114,81 +170,20 @@ func (e *Endpoint) sendSnapshot(ctx context.Context, to raft.ID, manifest *peerp
 	return nil
 }
 
-// serveSnapshot takes a snapshot from the peer.
-func (l *link) serveSnapshot(s *Stream) {
-	defer s.finish(lastWords)
-	limits := l.endpoint.config.Limits
-	manifest := new(peerpb.SnapshotManifest)
-	if err := s.awaitFirst(limits.SnapshotStall); err != nil {
-		return // it was closed meanwhile
+// sendChunk sends what the receiver lacks of a chunk.
+func (s *snapshotSender) sendChunk(stream snapshotStream, wish *peerpb.SnapshotWant_Wish) error {
+	blocks, content, err := s.source.Chunk(int(wish.Number), wish.Outline)
+	if err != nil {
+		return fmt.Errorf("reading chunk %d: %w", wish.Number, err)
 	}
-	if err := s.recv(manifest, maxManifest); err != nil {
-		l.endIfNonsense(err)
-		return
-	}
-	sink, want := l.openSink(manifest)
-	if sink == nil {
-		_ = errors.Join(s.Send(want), s.Flush()) // whether the peer hears it is its own affair: it asks again
-		return
-	}
-	receipt := new(peerpb.SnapshotReceipt)
-	err := l.takeSnapshot(s, sink, want)
-	if err := errors.Join(err, sink.Close()); err != nil {
-		l.endpoint.log.Warn("a snapshot was not installed", "node", l.endpoint.self, "peer", l.peer, "err", err)
-		receipt.Error = err.Error()[:min(len(err.Error()), maxReceipt/2)]
-	} else {
-		receipt.Installed = true
-	}
-	_ = s.Send(receipt) // whether the peer hears it is its own affair: it asks where this node stands
-}
-
-// openSink asks what is wanted of a snapshot. Without a sink the answer says that nothing is.
-func (l *link) openSink(manifest *peerpb.SnapshotManifest) (SnapshotSink, *peerpb.SnapshotWant) {
-	open := l.endpoint.config.OnSnapshot
-	if open == nil {
-		return nil, &peerpb.SnapshotWant{Error: "it takes no snapshots"}
-	}
-	sink, err := open(l.peer, manifest)
-	switch {
-	case err != nil:
-		return nil, &peerpb.SnapshotWant{Error: err.Error()}
-	case sink == nil:
-		return nil, &peerpb.SnapshotWant{Nothing: true}
-	}
-	want := new(peerpb.SnapshotWant)
-	for _, number := range sink.Lacks() {
-		want.Chunks = append(want.Chunks, uint32(number))
-	}
-	return sink, want
-}
-
-// takeSnapshot takes the chunks that are wanted, in any order, and installs the snapshot.
-func (l *link) takeSnapshot(s *Stream, sink SnapshotSink, want *peerpb.SnapshotWant) error {
-	if err := errors.Join(s.Send(want), s.Flush()); err != nil {
+	s.chunk.Number, s.chunk.Blocks, s.chunk.Content = wish.Number, blocks, content
+	s.packer.pack(&s.chunk)
+	if err := errors.Join(stream.Send(&s.chunk), stream.Flush()); err != nil {
 		return err
 	}
-	chunk := new(peerpb.SnapshotChunk)
-	for range want.Chunks {
-		if err := s.awaitFirst(l.endpoint.config.Limits.SnapshotStall); err != nil {
-			return err
-		}
-		if err := s.recv(chunk, maxChunk); err != nil {
-			if errors.Is(err, ErrFirstFrame) {
-				return errStalled
-			}
-			l.endIfNonsense(err)
-			return err
-		}
-		if err := sink.Put(int(chunk.Number), chunk.Content); err != nil {
-			return err
-		}
-	}
-	return sink.Install()
-}
-
-// endIfNonsense is endIf for a stream that its sender may break off whenever it likes.
-func (l *link) endIfNonsense(err error) {
-	if errors.Is(err, wire.ErrFrame) || errors.Is(err, wire.ErrFrameTooLarge) {
-		l.endIf(err)
-	}
+	s.tally.Chunks++
+	s.tally.Content += int64(len(content))
+	s.tally.Wire += int64(len(s.chunk.Content))
+	s.timer.Reset(s.limits.SnapshotStall)
+	return nil
 }

@@ -21,11 +21,11 @@ type chunks struct {
 	gate chan struct{}
 }
 
-func (c chunks) Chunk(number int, into []byte) ([]byte, error) {
+func (c chunks) Chunk(number int, _ []byte) (blocks, content []byte, err error) {
 	if number == 1 && c.gate != nil {
 		<-c.gate
 	}
-	return append(into[:0], bytes.Repeat([]byte{byte(number)}, 1000)...), c.fail[number]
+	return nil, bytes.Repeat([]byte{byte(number)}, 1000), c.fail[number]
 }
 
 // sink notes what comes.
@@ -45,7 +45,11 @@ func newSink(lacks ...int) *sink {
 
 func (s *sink) Lacks() []int { return s.lacks }
 
-func (s *sink) Put(number int, content []byte) error {
+func (s *sink) Prepare(context.Context) error { return nil }
+
+func (s *sink) Outline(_ int, outline []byte) ([]byte, error) { return outline, nil }
+
+func (s *sink) Put(_ context.Context, number int, _, content []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(content) != 1000 || content[999] != byte(number) {
@@ -100,8 +104,12 @@ func TestSnapshotTravels(t *testing.T) {
 		return s, nil
 	})
 	manifest := &peerpb.SnapshotManifest{Applied: &peerpb.EntryID{Term: 3, Index: 70}, Size: 7000}
-	if err := from.SendSnapshot(t.Context(), 2, manifest, chunks{count: 7}); err != nil {
-		t.Fatal(err)
+	tally, err := from.SendSnapshot(t.Context(), 2, manifest, chunks{count: 7})
+	if err != nil || tally.Chunks != 4 || tally.Content != 4000 || tally.Wire == 0 || tally.Wire > 400 {
+		t.Fatalf("%v, sent %+v", err, tally)
+	}
+	if c := from.Counters(); c.SnapshotChunks != 4 || c.SnapshotContent != 4000 || c.SnapshotWire != uint64(tally.Wire) {
+		t.Errorf("counters %+v", c)
 	}
 	s.wait(t)
 	if !installed || len(s.got) != 4 || s.got[3] != 6 {
@@ -126,7 +134,7 @@ func TestSnapshotRefused(t *testing.T) {
 		return answer.sink, answer.err
 	})
 	for i, name := range []string{"refused", "not needed", "a wrong chunk", "not installed"} {
-		err := from.SendSnapshot(t.Context(), 2, &peerpb.SnapshotManifest{}, chunks{count: 3})
+		_, err := from.SendSnapshot(t.Context(), 2, &peerpb.SnapshotManifest{}, chunks{count: 3})
 		if name == "not needed" {
 			if err != nil {
 				t.Errorf("%s: %v", name, err)
@@ -135,10 +143,10 @@ func TestSnapshotRefused(t *testing.T) {
 			t.Errorf("%d, %s: %v", i, name, err)
 		}
 	}
-	if err := to.SendSnapshot(t.Context(), 1, &peerpb.SnapshotManifest{}, chunks{}); !errors.Is(err, ErrSnapshotRefused) {
+	if _, err := to.SendSnapshot(t.Context(), 1, &peerpb.SnapshotManifest{}, chunks{}); !errors.Is(err, ErrSnapshotRefused) {
 		t.Errorf("to a node that takes none: %v", err)
 	}
-	if err := to.SendSnapshot(t.Context(), 9, &peerpb.SnapshotManifest{}, chunks{}); !errors.Is(err, ErrNotConnected) {
+	if _, err := to.SendSnapshot(t.Context(), 9, &peerpb.SnapshotManifest{}, chunks{}); !errors.Is(err, ErrNotConnected) {
 		t.Errorf("to nobody: %v", err)
 	}
 }
@@ -157,16 +165,16 @@ func TestSnapshotBreaksOff(t *testing.T) {
 	unreadable := errors.New("cannot be read")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	enough := errors.New("enough")
-	for name, send := range map[string]func() error{
-		"unreadable": func() error {
+	for name, send := range map[string]func() (SnapshotTally, error){
+		"unreadable": func() (SnapshotTally, error) {
 			return from.SendSnapshot(t.Context(), 2, &peerpb.SnapshotManifest{}, chunks{count: 3, fail: map[int]error{2: unreadable}})
 		},
-		"cancelled": func() error {
+		"cancelled": func() (SnapshotTally, error) {
 			slow := newSlowChunks(func() { cancel(enough) })
 			return from.SendSnapshot(ctx, 2, &peerpb.SnapshotManifest{}, slow)
 		},
 	} {
-		err := send()
+		_, err := send()
 		if !errors.Is(err, unreadable) && !errors.Is(err, enough) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -174,7 +182,8 @@ func TestSnapshotBreaksOff(t *testing.T) {
 	}
 	stalled := make(chan error, 1)
 	go func() {
-		stalled <- from.SendSnapshot(t.Context(), 2, &peerpb.SnapshotManifest{}, chunks{count: 3, gate: gate})
+		_, err := from.SendSnapshot(t.Context(), 2, &peerpb.SnapshotManifest{}, chunks{count: 3, gate: gate})
+		stalled <- err
 	}()
 	(<-sinks).wait(t) // the receiver gives up while the sender still reads
 	gate <- struct{}{}
@@ -194,9 +203,9 @@ type slowChunks struct {
 
 func newSlowChunks(before func()) slowChunks { return slowChunks{chunks{count: 3}, before} }
 
-func (s slowChunks) Chunk(number int, into []byte) ([]byte, error) {
+func (s slowChunks) Chunk(number int, outline []byte) (blocks, content []byte, err error) {
 	if number == 1 {
 		s.before()
 	}
-	return s.chunks.Chunk(number, into)
+	return s.chunks.Chunk(number, outline)
 }

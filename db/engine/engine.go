@@ -15,6 +15,8 @@ import (
 	"github.com/rsqld/rsqld/db/command"
 	"github.com/rsqld/rsqld/db/sqlite"
 	"github.com/rsqld/rsqld/raft"
+	"github.com/rsqld/rsqld/raft/wal"
+	"github.com/rsqld/rsqld/snapshot"
 )
 
 // Defaults of a Config.
@@ -129,11 +131,13 @@ func (e *Engine) open() error {
 			return err
 		}
 	}
-	if err := errors.Join(found.removeOthers(), removeSpools(e.config.SnapshotDir)); err != nil {
-		return err
-	}
 	if e.writer, err = openWriter(e.file(), false, e.config.Fault); err != nil {
 		return err
+	}
+	next := e.writer.state.base.Applied.Index + 1
+	err = errors.Join(found.salvage(snapshot.IncomingPath(e.config.SnapshotDir, next)), found.removeOthers(), removeSpools(e.config.SnapshotDir))
+	if err != nil {
+		return errors.Join(err, e.writer.close())
 	}
 	e.publish(&e.writer.state, nil)
 	e.readers = newReaders(e)
@@ -155,7 +159,7 @@ func (e *Engine) create() error {
 	if err := w.close(); err != nil {
 		return err
 	}
-	if err := e.generation.Load().commit(); err != nil {
+	if err := e.generation.Load().commit(wal.OS()); err != nil {
 		return err
 	}
 	e.log.Info("database created", "file", e.file())

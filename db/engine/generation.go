@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/rsqld/rsqld/raft/wal"
 )
 
 // The directory of a database holds one or more generations of it and a pointer to the one in use:
@@ -21,7 +23,6 @@ const (
 	currentName    = "current"
 	fileName       = "main.sqlite"
 	firstNumber    = 1
-	currentPerm    = 0o600
 	directoryPerm  = 0o700
 	currentMaxSize = 32
 )
@@ -96,6 +97,16 @@ func parseCurrent(text string) (int, error) {
 // next is the generation that a snapshot brings after g.
 func (g generation) next() generation { return generation{g.dir, g.number + 1} }
 
+// salvage moves the file of the next generation, which a crash has left unfinished, to a path in the directory of snapshots:
+// what arrived need not come again.
+func (g generation) salvage(path string) error {
+	err := os.Rename(g.next().file(), path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("salvaging generation %d, which was not finished: %w", g.next().number, err)
+	}
+	return nil
+}
+
 // removeOthers removes what is left of generations that are not in use: one that was replaced, or one that was never
 // finished.
 func (g generation) removeOthers() error {
@@ -124,15 +135,15 @@ func (g generation) begin() error {
 }
 
 // commit makes the generation the one in use. Its file must be whole; commit makes it durable, then its name, then the
-// pointer.
-func (g generation) commit() error {
+// pointer, and that before it returns: the log may forget what led here.
+func (g generation) commit(files wal.Files) error {
 	steps := []func() error{
-		func() error { return syncFile(g.file()) },
-		func() error { return syncDirectory(g.path()) },
-		func() error { return syncDirectory(g.dir) },
-		g.point,
-		func() error { return syncDirectory(g.dir) },
-		func() error { return syncDirectory(filepath.Dir(g.dir)) },
+		func() error { return syncFile(files, g.file()) },
+		func() error { return files.SyncDir(g.path()) },
+		func() error { return files.SyncDir(g.dir) },
+		func() error { return g.point(files) },
+		func() error { return files.SyncDir(g.dir) },
+		func() error { return files.SyncDir(filepath.Dir(g.dir)) },
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
@@ -143,24 +154,24 @@ func (g generation) commit() error {
 }
 
 // point replaces the pointer. It is durable once the directory was synced.
-func (g generation) point() error {
+func (g generation) point(files wal.Files) error {
 	path := filepath.Join(g.dir, currentName)
-	file, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, currentPerm)
+	file, err := files.Open(path+".new", os.O_CREATE|os.O_TRUNC)
 	if err != nil {
 		return err
 	}
-	_, err = file.WriteString(strconv.Itoa(g.number) + "\n")
+	_, err = file.WriteAt([]byte(strconv.Itoa(g.number)+"\n"), 0)
 	if err == nil {
 		err = file.Sync()
 	}
 	if err = errors.Join(err, file.Close()); err != nil {
 		return err
 	}
-	return os.Rename(path+".new", path)
+	return files.Rename(path+".new", path)
 }
 
-func syncFile(path string) error {
-	file, err := os.OpenFile(path, os.O_RDWR, 0)
+func syncFile(files wal.Files, path string) error {
+	file, err := files.Open(path, 0)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/rsqld/rsqld/db/sqlite"
 	"github.com/rsqld/rsqld/raft"
+	"github.com/rsqld/rsqld/raft/wal"
 	"github.com/rsqld/rsqld/snapshot"
 )
 
@@ -40,6 +42,25 @@ func (e *Engine) Snapshot() (raft.SnapshotReader, error) {
 		return nil, err
 	}
 	return image, nil
+}
+
+// Gather lets a snapshot that arrives take what this database holds of it (snapshot.Incoming.Gather), as it is now: entries
+// are applied meanwhile. What the database has to say is not believed, so that it may be damaged or have diverged. It ends
+// with ctx, and when the engine is closed.
+func (e *Engine) Gather(ctx context.Context, in *snapshot.Incoming) error {
+	e.copying.RLock()
+	defer e.copying.RUnlock()
+	if e.closed.Load() {
+		return ErrClosed
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(e.ctx, func() { cancel(ErrClosed) })()
+	conn, err := sqlite.Open(e.file(), sqlite.CheckpointOptions())
+	if err != nil {
+		return fmt.Errorf("opening the database beside a snapshot: %w", err)
+	}
+	return errors.Join(in.Gather(ctx, conn), conn.Close())
 }
 
 // mover is content that can be given a new name instead of being copied; a *snapshot.Incoming is one.
@@ -78,7 +99,7 @@ func (e *Engine) build(g generation, meta raft.SnapshotMeta, content io.ReaderAt
 	if err != nil {
 		return nil, err
 	}
-	return installed, g.commit()
+	return installed, g.commit(wal.OS())
 }
 
 func place(path string, size int64, content io.ReaderAt) error {

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/rsqld/rsqld/db/sqlite"
+	"github.com/rsqld/rsqld/raft/wal"
 	"github.com/rsqld/rsqld/snapshot"
 )
 
@@ -30,42 +31,77 @@ func snapshotOf(t testing.TB, e *Engine) *snapshot.Image {
 	return taken.(*snapshot.Image)
 }
 
-// delivered is an image on its way: chunk by chunk into another directory.
-func delivered(t testing.TB, image *snapshot.Image, dir string) *snapshot.Incoming {
+func openArrivals(t testing.TB, dir string) *snapshot.Arrivals {
 	t.Helper()
-	in, err := snapshot.Receive(dir, *image.Manifest())
+	arrivals, err := snapshot.OpenArrivals(wal.OS(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return arrivals
+}
+
+// delivered is an image on its way to somebody who has nothing: chunk by chunk into another directory.
+func delivered(t testing.TB, image *snapshot.Image, dir string) *snapshot.Incoming {
+	t.Helper()
+	in, err := openArrivals(t, dir).Receive(*image.Manifest())
+	if err != nil {
+		t.Fatal(err)
+	}
+	bring(t, image, in)
+	return in
+}
+
+// differing is an image on its way to an engine, by what it lacks, and how many bytes that took.
+func differing(t testing.TB, image *snapshot.Image, to *Engine) (*snapshot.Incoming, int64) {
+	t.Helper()
+	in, err := openArrivals(t, to.config.SnapshotDir).Receive(*image.Manifest())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := to.Gather(t.Context(), in); err != nil {
+		t.Fatal(err)
+	}
+	return in, bring(t, image, in)
+}
+
+// bring sends what is lacking. The test closes the Incoming.
+func bring(t testing.TB, image *snapshot.Image, in *snapshot.Incoming) (sent int64) {
+	t.Helper()
 	t.Cleanup(func() {
 		if err := in.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	chunk := make([]byte, snapshot.ChunkSize)
-	for _, i := range in.Lacks() {
-		offset, length := image.Manifest().Extent(i)
-		if _, err := image.ReadAt(chunk[:length], offset); err != nil {
+	source := image.Source()
+	for _, number := range in.Lacks() {
+		outline, err := in.Outline(number, nil)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if err := in.Put(i, chunk[:length]); err != nil {
+		blocks, content, err := source.Chunk(number, outline)
+		if err == nil {
+			err = in.Put(t.Context(), number, blocks, content)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
+		sent += int64(len(content))
 	}
 	if err := in.Finish(); err != nil {
 		t.Fatal(err)
 	}
-	return in
+	return sent
 }
 
 // A replica that goes over to snapshots of another one, anywhere in a hostile log and whatever it held, has the same results
-// from there on, the same chain and the same rows as one that applied every entry.
+// from there on, the same chain and the same rows as one that applied every entry. What it holds already does not travel.
 func TestEqualAfterSnapshot(t *testing.T) {
 	l := hostileLog(t, 300)
 	staleStatistics(l)
 	whole := openEngine(t, Config{})
 	behind := openEngine(t, Config{})
 	chance := rand.New(rand.NewPCG(4, 4))
+	var size, travelled int64
 	for applied := 0; applied < len(l.entries); applied = int(whole.Applied()) {
 		batch := l.entries[applied:min(applied+1+chance.IntN(40), len(l.entries))]
 		want, err := whole.Apply(batch)
@@ -80,15 +116,20 @@ func TestEqualAfterSnapshot(t *testing.T) {
 			continue
 		}
 		image := snapshotOf(t, whole)
-		if err := behind.Restore(image.Meta(), delivered(t, image, behind.config.SnapshotDir)); err != nil {
+		in, sent := differing(t, image, behind)
+		if err := behind.Restore(image.Meta(), in); err != nil {
 			t.Fatal(err)
 		}
+		size, travelled = size+image.Meta().Size, travelled+sent
 		if behind.Applied() != whole.Applied() || behind.Chain() != whole.Chain() {
 			t.Fatalf("restored %v of %v", behind.Chain(), whole.Chain())
 		}
 	}
 	if whole.Chain() != behind.Chain() {
 		t.Errorf("chains %v and %v", whole.Chain(), behind.Chain())
+	}
+	if travelled == 0 || travelled > size/2 {
+		t.Errorf("%d bytes travelled of snapshots of %d", travelled, size)
 	}
 	for _, e := range []*Engine{whole, behind} {
 		if err := e.Close(); err != nil {
@@ -220,7 +261,8 @@ func TestRestoreRefused(t *testing.T) {
 	}
 }
 
-// A crash at any step of the installation leaves the old generation or the new one, whole.
+// A crash at any step of the installation leaves the old generation or the new one, whole. What had arrived of a new one that
+// is not in use is kept for the next snapshot.
 func TestRestoreCrash(t *testing.T) {
 	source := openEngine(t, Config{})
 	l := newLog(t)
@@ -249,6 +291,19 @@ func TestRestoreCrash(t *testing.T) {
 		e := openEngine(t, config)
 		if got := rowsOf(t, e, "select a from t"); got != "2 3" || len(generations(t, config.Dir)) != 1 {
 			t.Errorf("%s: rows %s, generations %v", step, got, generations(t, config.Dir))
+		}
+		if step == "unnamed" {
+			arrivals := openArrivals(t, e.config.SnapshotDir)
+			in, err := arrivals.Receive(*image.Manifest())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := in.Recall(t.Context()); err != nil || len(in.Lacks()) != 0 {
+				t.Errorf("%v: it lacks %v", err, in.Lacks())
+			}
+			if err := in.Close(); err != nil {
+				t.Error(err)
+			}
 		}
 	}
 	if err := target.Restore(image.Meta(), image); err != nil {

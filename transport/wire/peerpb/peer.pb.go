@@ -7,8 +7,8 @@
 // The peer protocol (ALPN rsqld-peer/1), between members over mutual TLS. Heartbeats, votes and their answers are QUIC
 // datagrams, one PeerMessage each. Every stream begins with one StreamHeader frame; an append stream then carries
 // PeerMessage frames in one direction, a relay stream carries the frames of sql.proto, a key stream one KeyOffer and
-// one KeyReceipt, a snapshot stream a SnapshotManifest, the other way a SnapshotWant, the chunks that it names, and the other
-// way a SnapshotReceipt. Each frame is a uvarint length followed by the message; a frame is at most log.max_entry + 64 KiB.
+// one KeyReceipt, a snapshot stream a SnapshotManifest, the other way a SnapshotWant at a time, the chunks that it names, and
+// the other way a SnapshotReceipt. Each frame is a uvarint length followed by the message; a frame is at most log.max_entry + 64 KiB.
 
 package peerpb
 
@@ -1276,12 +1276,13 @@ func (x *SnapshotManifest) GetHashes() []byte {
 	return nil
 }
 
-// SnapshotWant answers a manifest.
+// SnapshotWant asks for chunks, some at a time. An empty one says that the receiver still looks for what it has already.
 type SnapshotWant struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Nothing       bool                   `protobuf:"varint,1,opt,name=nothing,proto3" json:"nothing,omitempty"`      // the receiver holds more than the snapshot
-	Error         string                 `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`           // it takes none now, and why
-	Chunks        []uint32               `protobuf:"varint,3,rep,packed,name=chunks,proto3" json:"chunks,omitempty"` // what it lacks, rising
+	Nothing       bool                   `protobuf:"varint,1,opt,name=nothing,proto3" json:"nothing,omitempty"` // the receiver holds more than the snapshot
+	Error         string                 `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`      // it takes none now, and why
+	Chunks        []*SnapshotWant_Wish   `protobuf:"bytes,3,rep,name=chunks,proto3" json:"chunks,omitempty"`
+	Last          bool                   `protobuf:"varint,4,opt,name=last,proto3" json:"last,omitempty"` // it lacks nothing else
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1330,17 +1331,26 @@ func (x *SnapshotWant) GetError() string {
 	return ""
 }
 
-func (x *SnapshotWant) GetChunks() []uint32 {
+func (x *SnapshotWant) GetChunks() []*SnapshotWant_Wish {
 	if x != nil {
 		return x.Chunks
 	}
 	return nil
 }
 
+func (x *SnapshotWant) GetLast() bool {
+	if x != nil {
+		return x.Last
+	}
+	return false
+}
+
 type SnapshotChunk struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Number        uint32                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
-	Content       []byte                 `protobuf:"bytes,2,opt,name=content,proto3" json:"content,omitempty"`
+	Content       []byte                 `protobuf:"bytes,2,opt,name=content,proto3" json:"content,omitempty"`    // the chunk, or with blocks those that differ from the outline
+	Blocks        []byte                 `protobuf:"bytes,3,opt,name=blocks,proto3" json:"blocks,omitempty"`      // a bit for each 4 KiB of the chunk, lowest first
+	Unpacked      uint32                 `protobuf:"varint,4,opt,name=unpacked,proto3" json:"unpacked,omitempty"` // the length of content before it was compressed (zstd); 0: it is not
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1387,6 +1397,20 @@ func (x *SnapshotChunk) GetContent() []byte {
 		return x.Content
 	}
 	return nil
+}
+
+func (x *SnapshotChunk) GetBlocks() []byte {
+	if x != nil {
+		return x.Blocks
+	}
+	return nil
+}
+
+func (x *SnapshotChunk) GetUnpacked() uint32 {
+	if x != nil {
+		return x.Unpacked
+	}
+	return 0
 }
 
 // SnapshotReceipt says that the snapshot is installed durably, or why not.
@@ -1440,6 +1464,58 @@ func (x *SnapshotReceipt) GetError() string {
 		return x.Error
 	}
 	return ""
+}
+
+type SnapshotWant_Wish struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint32                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	Outline       []byte                 `protobuf:"bytes,2,opt,name=outline,proto3" json:"outline,omitempty"` // of what the receiver has in the chunk's place: 8 bytes of the SHA-256 of each 4 KiB; or empty
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotWant_Wish) Reset() {
+	*x = SnapshotWant_Wish{}
+	mi := &file_transport_wire_peer_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotWant_Wish) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotWant_Wish) ProtoMessage() {}
+
+func (x *SnapshotWant_Wish) ProtoReflect() protoreflect.Message {
+	mi := &file_transport_wire_peer_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotWant_Wish.ProtoReflect.Descriptor instead.
+func (*SnapshotWant_Wish) Descriptor() ([]byte, []int) {
+	return file_transport_wire_peer_proto_rawDescGZIP(), []int{17, 0}
+}
+
+func (x *SnapshotWant_Wish) GetNumber() uint32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *SnapshotWant_Wish) GetOutline() []byte {
+	if x != nil {
+		return x.Outline
+	}
+	return nil
 }
 
 var File_transport_wire_peer_proto protoreflect.FileDescriptor
@@ -1539,14 +1615,20 @@ const file_transport_wire_peer_proto_rawDesc = "" +
 	"\x13configuration_index\x18\x02 \x01(\x04R\x12configurationIndex\x12$\n" +
 	"\rconfiguration\x18\x03 \x01(\fR\rconfiguration\x12\x12\n" +
 	"\x04size\x18\x04 \x01(\x04R\x04size\x12\x16\n" +
-	"\x06hashes\x18\x05 \x01(\fR\x06hashes\"V\n" +
+	"\x06hashes\x18\x05 \x01(\fR\x06hashes\"\xc6\x01\n" +
 	"\fSnapshotWant\x12\x18\n" +
 	"\anothing\x18\x01 \x01(\bR\anothing\x12\x14\n" +
-	"\x05error\x18\x02 \x01(\tR\x05error\x12\x16\n" +
-	"\x06chunks\x18\x03 \x03(\rR\x06chunks\"A\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\x128\n" +
+	"\x06chunks\x18\x03 \x03(\v2 .rsqld.peer.v1.SnapshotWant.WishR\x06chunks\x12\x12\n" +
+	"\x04last\x18\x04 \x01(\bR\x04last\x1a8\n" +
+	"\x04Wish\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\rR\x06number\x12\x18\n" +
+	"\aoutline\x18\x02 \x01(\fR\aoutline\"u\n" +
 	"\rSnapshotChunk\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\rR\x06number\x12\x18\n" +
-	"\acontent\x18\x02 \x01(\fR\acontent\"E\n" +
+	"\acontent\x18\x02 \x01(\fR\acontent\x12\x16\n" +
+	"\x06blocks\x18\x03 \x01(\fR\x06blocks\x12\x1a\n" +
+	"\bunpacked\x18\x04 \x01(\rR\bunpacked\"E\n" +
 	"\x0fSnapshotReceipt\x12\x1c\n" +
 	"\tinstalled\x18\x01 \x01(\bR\tinstalled\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05errorB.Z,github.com/rsqld/rsqld/transport/wire/peerpbb\x06proto3"
@@ -1564,29 +1646,30 @@ func file_transport_wire_peer_proto_rawDescGZIP() []byte {
 }
 
 var file_transport_wire_peer_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_transport_wire_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_transport_wire_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_transport_wire_peer_proto_goTypes = []any{
-	(StreamHeader_Kind)(0),   // 0: rsqld.peer.v1.StreamHeader.Kind
-	(*StreamHeader)(nil),     // 1: rsqld.peer.v1.StreamHeader
-	(*PeerMessage)(nil),      // 2: rsqld.peer.v1.PeerMessage
-	(*EntryID)(nil),          // 3: rsqld.peer.v1.EntryID
-	(*Entry)(nil),            // 4: rsqld.peer.v1.Entry
-	(*Append)(nil),           // 5: rsqld.peer.v1.Append
-	(*AppendAck)(nil),        // 6: rsqld.peer.v1.AppendAck
-	(*Heartbeat)(nil),        // 7: rsqld.peer.v1.Heartbeat
-	(*HeartbeatAck)(nil),     // 8: rsqld.peer.v1.HeartbeatAck
-	(*Vote)(nil),             // 9: rsqld.peer.v1.Vote
-	(*VoteAck)(nil),          // 10: rsqld.peer.v1.VoteAck
-	(*TimeoutNow)(nil),       // 11: rsqld.peer.v1.TimeoutNow
-	(*ReadIndex)(nil),        // 12: rsqld.peer.v1.ReadIndex
-	(*ReadIndexAck)(nil),     // 13: rsqld.peer.v1.ReadIndexAck
-	(*Removed)(nil),          // 14: rsqld.peer.v1.Removed
-	(*KeyOffer)(nil),         // 15: rsqld.peer.v1.KeyOffer
-	(*KeyReceipt)(nil),       // 16: rsqld.peer.v1.KeyReceipt
-	(*SnapshotManifest)(nil), // 17: rsqld.peer.v1.SnapshotManifest
-	(*SnapshotWant)(nil),     // 18: rsqld.peer.v1.SnapshotWant
-	(*SnapshotChunk)(nil),    // 19: rsqld.peer.v1.SnapshotChunk
-	(*SnapshotReceipt)(nil),  // 20: rsqld.peer.v1.SnapshotReceipt
+	(StreamHeader_Kind)(0),    // 0: rsqld.peer.v1.StreamHeader.Kind
+	(*StreamHeader)(nil),      // 1: rsqld.peer.v1.StreamHeader
+	(*PeerMessage)(nil),       // 2: rsqld.peer.v1.PeerMessage
+	(*EntryID)(nil),           // 3: rsqld.peer.v1.EntryID
+	(*Entry)(nil),             // 4: rsqld.peer.v1.Entry
+	(*Append)(nil),            // 5: rsqld.peer.v1.Append
+	(*AppendAck)(nil),         // 6: rsqld.peer.v1.AppendAck
+	(*Heartbeat)(nil),         // 7: rsqld.peer.v1.Heartbeat
+	(*HeartbeatAck)(nil),      // 8: rsqld.peer.v1.HeartbeatAck
+	(*Vote)(nil),              // 9: rsqld.peer.v1.Vote
+	(*VoteAck)(nil),           // 10: rsqld.peer.v1.VoteAck
+	(*TimeoutNow)(nil),        // 11: rsqld.peer.v1.TimeoutNow
+	(*ReadIndex)(nil),         // 12: rsqld.peer.v1.ReadIndex
+	(*ReadIndexAck)(nil),      // 13: rsqld.peer.v1.ReadIndexAck
+	(*Removed)(nil),           // 14: rsqld.peer.v1.Removed
+	(*KeyOffer)(nil),          // 15: rsqld.peer.v1.KeyOffer
+	(*KeyReceipt)(nil),        // 16: rsqld.peer.v1.KeyReceipt
+	(*SnapshotManifest)(nil),  // 17: rsqld.peer.v1.SnapshotManifest
+	(*SnapshotWant)(nil),      // 18: rsqld.peer.v1.SnapshotWant
+	(*SnapshotChunk)(nil),     // 19: rsqld.peer.v1.SnapshotChunk
+	(*SnapshotReceipt)(nil),   // 20: rsqld.peer.v1.SnapshotReceipt
+	(*SnapshotWant_Wish)(nil), // 21: rsqld.peer.v1.SnapshotWant.Wish
 }
 var file_transport_wire_peer_proto_depIdxs = []int32{
 	0,  // 0: rsqld.peer.v1.StreamHeader.kind:type_name -> rsqld.peer.v1.StreamHeader.Kind
@@ -1605,11 +1688,12 @@ var file_transport_wire_peer_proto_depIdxs = []int32{
 	3,  // 13: rsqld.peer.v1.AppendAck.hint:type_name -> rsqld.peer.v1.EntryID
 	3,  // 14: rsqld.peer.v1.Vote.last:type_name -> rsqld.peer.v1.EntryID
 	3,  // 15: rsqld.peer.v1.SnapshotManifest.applied:type_name -> rsqld.peer.v1.EntryID
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	21, // 16: rsqld.peer.v1.SnapshotWant.chunks:type_name -> rsqld.peer.v1.SnapshotWant.Wish
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_transport_wire_peer_proto_init() }
@@ -1635,7 +1719,7 @@ func file_transport_wire_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_transport_wire_peer_proto_rawDesc), len(file_transport_wire_peer_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   20,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
