@@ -16,6 +16,7 @@ import (
 
 	"github.com/rsqld/rsqld/db/command/commandpb"
 	"github.com/rsqld/rsqld/db/sqlite"
+	"github.com/rsqld/rsqld/raft/wal"
 )
 
 // A restore puts the content of a file in the place of all that users have stored. The file is made once, by
@@ -166,7 +167,7 @@ func (r *Restorable) convert(conn *sqlite.Conn) error {
 			return fmt.Errorf("converting the database: %w", err)
 		}
 	}
-	return syncFile(r.Path)
+	return syncFile(wal.OS(), r.Path)
 }
 
 // inspect refuses what replicas could not go over to, or would diverge from.
@@ -328,7 +329,7 @@ func (e *Engine) succeed(g generation, source string, entry decodedEntry, r *Res
 	if err := errors.Join(err, w.close()); err != nil {
 		return nil, err
 	}
-	return &restored, g.commit()
+	return &restored, g.commit(wal.OS())
 }
 
 // inherit takes over what another database knows of the cluster, as of an entry after it.

@@ -29,6 +29,7 @@ func (r *Replica) compact() {
 		case <-ticks:
 		}
 		status := r.status.Load()
+		r.courier.warn(r.courier.stock.tidy(status.First))
 		trail.note(r.cfg.Clock.Now(), status.Last.Index)
 		err := r.compactOnce(status, &trail)
 		if failed := err != nil; failed != failing && !r.stopped() {

@@ -92,6 +92,8 @@ type Limits struct {
 
 	// MaxSnapshots (2) bounds the snapshots that are on their way to peers at the same time; others wait.
 	MaxSnapshots int
+	// KeepSnapshot (2 min) is how long a snapshot stays whose transfer has failed, for the next attempt.
+	KeepSnapshot time.Duration
 	// KeepLogBytes (log.keep_bytes, 64 MiB) of the newest entries stay when the log is compacted, for peers that were away
 	// for a while. What a peer needs that answers stays beyond that, up to MaxLogBytes (log.max_bytes, 1 GiB).
 	KeepLogBytes int64
@@ -131,6 +133,7 @@ func (l Limits) withDefaults() Limits {
 	} {
 		*field.limit = cmp.Or(*field.limit, field.value)
 	}
+	l.KeepSnapshot = cmp.Or(l.KeepSnapshot, 2*time.Minute)
 	l.KeepLogBytes = cmp.Or(l.KeepLogBytes, 64<<20)
 	l.MaxLogBytes = max(cmp.Or(l.MaxLogBytes, 1<<30), l.KeepLogBytes)
 	return l

@@ -2,8 +2,6 @@ package replica
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 
 	"github.com/rsqld/rsqld/raft"
@@ -12,7 +10,8 @@ import (
 // SnapshotTransport brings snapshots to peers.
 type SnapshotTransport interface {
 	// SendSnapshot brings a snapshot to a peer. It returns nil when the peer has installed it durably (its own call of
-	// InstallSnapshot has returned) or had no need of it. It may take long and is called by several goroutines.
+	// InstallSnapshot has returned) or had no need of it. It may take long and is called by several goroutines, perhaps with
+	// one snapshot. The snapshot is what the machine has returned.
 	SendSnapshot(ctx context.Context, to raft.ID, snapshot raft.SnapshotReader) error
 }
 
@@ -20,6 +19,7 @@ type SnapshotTransport interface {
 type courier struct {
 	replica *Replica
 	machine raft.Snapshotter
+	stock   *stock
 	// places bounds the snapshots that are on their way.
 	places chan struct{}
 	ctx    context.Context // ends with the replica
@@ -41,10 +41,13 @@ type snapshotSent struct {
 
 func newCourier(r *Replica) *courier {
 	ctx, cancel := context.WithCancel(context.Background())
-	c := &courier{replica: r, machine: r.cfg.Machine.(raft.Snapshotter), places: make(chan struct{}, r.cfg.Limits.MaxSnapshots), ctx: ctx}
+	machine := r.cfg.Machine.(raft.Snapshotter)
+	c := &courier{replica: r, machine: machine, stock: newStock(machine, r.cfg.Clock, r.cfg.Limits.KeepSnapshot),
+		places: make(chan struct{}, r.cfg.Limits.MaxSnapshots), ctx: ctx}
 	r.workers.Go(func() {
 		<-r.stopping
 		cancel()
+		c.warn(c.stock.close())
 	})
 	return c
 }
@@ -69,15 +72,22 @@ func (c *courier) bring(to raft.ID) (err error) {
 	case <-c.ctx.Done():
 		return c.ctx.Err()
 	}
-	snapshot, err := c.machine.Snapshot()
+	snapshot, err := c.stock.take(c.ctx, func() raft.Index { return c.replica.status.Load().First })
 	if err != nil {
-		return fmt.Errorf("reading a snapshot: %w", err)
+		return err
 	}
-	defer func() { err = errors.Join(err, snapshot.Close()) }()
+	defer func() { c.warn(c.stock.giveBack(snapshot, err != nil)) }()
 	meta := snapshot.Meta()
 	c.replica.handler.log.Info("a peer gets a snapshot", "peer", uint64(to), "term", uint64(meta.Applied.Term),
 		"index", uint64(meta.Applied.Index), "bytes", meta.Size)
-	return c.replica.cfg.Snapshots.SendSnapshot(c.ctx, to, snapshot)
+	return c.replica.cfg.Snapshots.SendSnapshot(c.ctx, to, snapshot.SnapshotReader)
+}
+
+// warn tells of a snapshot that could not be removed, which takes room and does no other harm.
+func (c *courier) warn(err error) {
+	if err != nil {
+		c.replica.handler.log.Warn("an old snapshot takes room", "err", err)
+	}
 }
 
 // Restore implements Snapshots.
