@@ -64,6 +64,10 @@ type Config struct {
 	// Timeout bounds a request whose context has no deadline: the wait for other writers, for a leader, and the run
 	// itself. Zero leaves it to the server's default.
 	Timeout time.Duration
+	// CommitTimeout bounds Commit of a transaction of database/sql, which has no context; zero: DefaultCommitTimeout.
+	CommitTimeout time.Duration
+	// Spread makes sessions begin at the addresses in turn instead of all at the first that answers.
+	Spread bool
 	// MaxStaleness refuses reads at LevelLocal from a node that has not heard of a quorum for longer. Zero: no bound.
 	MaxStaleness time.Duration
 	// Client is what the program calls itself, for lists of sessions; empty: the name of the executable.
@@ -138,6 +142,13 @@ var dsnKeys = map[string]func(*Config, string) error{
 	},
 	"cred": func(c *Config, value string) error {
 		c.Credential = value
+		return nil
+	},
+	"commit_timeout": func(c *Config, value string) error { return setDuration(&c.CommitTimeout, value) },
+	"spread": func(c *Config, value string) (err error) {
+		if c.Spread, err = strconv.ParseBool(value); err != nil {
+			return fmt.Errorf("%q is neither true nor false", value)
+		}
 		return nil
 	},
 	"busy_timeout":  func(c *Config, value string) error { return setDuration(&c.Timeout, value) },
@@ -218,8 +229,11 @@ func (c Config) complete() (Config, error) {
 	if err := errors.Join(checkLevel(c.Level), checkTarget(c.Target)); err != nil {
 		return c, err
 	}
-	if c.Timeout < 0 || c.MaxStaleness < 0 {
-		return c, fmt.Errorf("a time below zero: timeout %v, max_staleness %v", c.Timeout, c.MaxStaleness)
+	if min(c.Timeout, c.MaxStaleness, c.CommitTimeout) < 0 {
+		return c, fmt.Errorf("a time below zero: timeout %v, max_staleness %v, commit timeout %v", c.Timeout, c.MaxStaleness, c.CommitTimeout)
+	}
+	if c.CommitTimeout == 0 {
+		c.CommitTimeout = DefaultCommitTimeout
 	}
 	if c.Level == "" {
 		c.Level = LevelSession

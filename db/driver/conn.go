@@ -50,6 +50,8 @@ type Conn struct {
 	// uncertain says that a write is on its way of which it is not known whether it was executed.
 	uncertain bool
 
+	// tx is the transaction, if one is open.
+	tx transaction
 	// open are the results of the last request while they have not ended: their frames come first on the stream.
 	open   *Results
 	closed bool
@@ -89,6 +91,10 @@ func (c *Conn) ready(ctx context.Context) error {
 		return ErrClosed
 	}
 	c.open.drain()
+	if c.tx.state != TxNone {
+		_, err := c.inTransaction()
+		return err
+	}
 	if c.stream != nil && (c.stream.Context().Err() != nil || c.forgotten()) {
 		c.lose()
 	}

@@ -49,6 +49,7 @@ type Connector struct {
 	mu      sync.Mutex // guards what follows
 	members []Member   // as told by a node; replaced, never changed
 	leader  uint64     // zero: not known
+	turn    int        // which address is the first for the next session
 }
 
 // NewConnector returns a Connector, which connects when it is used. Errors wrap [ErrConfig].
@@ -168,8 +169,11 @@ func (c *Connector) candidates(avoid string) []string {
 			add(m.Address)
 		}
 	}
-	for _, address := range c.config.Addresses {
-		add(address)
+	for i := range c.config.Addresses {
+		add(c.config.Addresses[(c.turn+i)%len(c.config.Addresses)])
+	}
+	if c.config.Spread {
+		c.turn++
 	}
 	for _, m := range c.members {
 		add(m.Address)

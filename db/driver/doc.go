@@ -25,6 +25,8 @@
 //	lost after sending, the request only reads      sends it to another node, if no row was handed out yet
 //	lost after sending, one write                   sends it again with the same number, for RepeatPatience
 //	lost after sending, several writes, not atomic  ErrOutcomeUnknown
+//	lost in a transaction                           an error of RetryTransaction, until Rollback or Commit ends it
+//	lost while committing                           asks for the answer under the same number, on any node
 //	the context ends                                cancels on the node, waits for its word, at most CancelGrace
 //
 // A request only reads if it says so ([Request.ReadOnly]) or is a single SELECT, VALUES or EXPLAIN. Writes carry the
@@ -32,6 +34,13 @@
 //
 // All sessions of a Connector share the highest log index that any of them has seen: at [LevelSession], the default, no
 // read is older than that, on whatever node. When a Conn had to move, [Conn.Node] tells.
+//
+// # Transactions
+//
+// BeginTx of database/sql, [Conn.BeginTransaction], and BEGIN executed as a text of its own begin a transaction. Those that write
+// run one at a time in the cluster and wait for each other; a read-only one reads a snapshot of its node. All are strictly
+// serializable, whatever isolation level is asked for. [RunTx] runs one again when its error says so. A Conn that goes
+// back to its pool with a transaction is rolled back.
 //
 // The driver returns [database/sql/driver.ErrBadConn] only for a Conn that was closed before: when it is returned,
 // database/sql runs the request again.
@@ -41,7 +50,7 @@
 //
 // # What it does not do
 //
-// There are no interactive transactions yet: Begin returns [ErrTransactions]. Several statements in one Exec are atomic.
+// Several statements in one Exec are atomic; there are no two transactions on one Conn.
 // There are no users with passwords: a credential file says who the client is. Nothing is cached, and no SQL is parsed
 // beyond its first word.
 package driver

@@ -133,8 +133,6 @@ var (
 	ErrUnreachable = errors.New("cannot reach the cluster")
 	// ErrClosed says that the Conn or Connector was closed before.
 	ErrClosed = errors.New("closed")
-	// ErrTransactions says that BEGIN … COMMIT over several requests is not supported yet.
-	ErrTransactions = errors.New("interactive transactions are not supported yet: send all statements in one Exec, which is atomic")
 )
 
 // wireError is an error as the server sent it.

@@ -75,5 +75,5 @@ func ExampleParseDSN() {
 	fmt.Println(err)
 	// Output:
 	// [n1:4001 n2:4002] strong app.pem <nil>
-	// configuration: data source name: unknown key "lvel": did you mean level? There are busy_timeout, cred, level, max_staleness, target
+	// configuration: data source name: unknown key "lvel": did you mean level? There are busy_timeout, commit_timeout, cred, level, max_staleness, spread, target
 }

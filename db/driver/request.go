@@ -41,11 +41,18 @@ func (c *Conn) Execute(ctx context.Context, r Request) (*Results, error) {
 	if err := checkLevel(r.Level); err != nil {
 		return nil, protocolError("%v", err)
 	}
-	call := &call{conn: c, single: isSingle(r.SQL), reads: r.ReadOnly || isSelect(r.SQL), atomic: r.Atomic}
-	call.numbered = !call.reads
+	if results, err := c.control(ctx, r); results != nil || err != nil {
+		return results, err
+	}
+	within, err := c.inTransaction()
+	if err != nil {
+		return nil, err
+	}
+	call := &call{conn: c, single: isSingle(r.SQL), reads: r.ReadOnly || isSelect(r.SQL), atomic: r.Atomic, within: within}
+	call.numbered = !call.reads && !within
 	execute := &sqlpb.Execute{
 		Statements: []*sqlpb.Statement{{Sql: r.SQL, Args: args}}, Atomic: r.Atomic, Level: levels[r.Level], ReadOnly: r.ReadOnly,
-		MaxStalenessMs: milliseconds(c.connector.config.MaxStaleness),
+		MaxStalenessMs: milliseconds(c.connector.config.MaxStaleness), InTransaction: within,
 	}
 	level := r.Level
 	if level == "" {
@@ -87,6 +94,8 @@ type call struct {
 	reads bool
 	// single says that the text holds one statement; atomic, that all of them are one write.
 	single, atomic bool
+	// within says that the request is part of a transaction, which is lost with its stream.
+	within bool
 	// numbered says that the request gets a write number. It stays the same when the request is sent again.
 	numbered bool
 	seq      uint64 // the number, zero before it was given out
@@ -134,6 +143,8 @@ func (r *call) repeatable() bool { return r.numbered && (r.atomic || r.single) }
 // anything to say.
 func (r *call) again(refused *Error, begun time.Time) bool {
 	switch {
+	case r.within:
+		return false
 	case r.unknown != nil:
 		return !tells(refused) && time.Since(begun)+NoQuorumPause < RepeatPatience
 	case refused == nil || refused.Retry != RetrySame:
@@ -156,7 +167,7 @@ func tells(refused *Error) bool {
 	case ClassSQL, ClassTooLarge, ClassDenied, ClassProtocol:
 		return true
 	}
-	return false
+	return refused.Retry == RetryTransaction
 }
 
 // rest waits before the next attempt. It goes to another node if this one stops, or if the outcome of a write is unknown:
@@ -232,7 +243,11 @@ func (r *call) attempt(ctx context.Context) (*sqlpb.ServerFrame, error) {
 	}
 	frame, err := r.receive()
 	if err == nil && frame.GetError() != nil {
-		err = wireError(frame.GetError())
+		refused := wireError(frame.GetError())
+		if frame.GetError().Id != 0 {
+			c.stands(frame.GetError().Transaction, refused)
+		}
+		err = refused
 		r.cancel.end()
 	}
 	if err != nil {
@@ -302,6 +317,8 @@ func (r *call) broken(ctx context.Context, cause error) error {
 	r.cancel.end()
 	r.cut = true
 	switch {
+	case r.within:
+		return r.conn.loseTransaction(r.node, cause)
 	case ctx.Err() == nil:
 		return lost(r.node, !r.reads, cause)
 	case r.reads:

@@ -167,6 +167,7 @@ func (r *Results) note(frame *sqlpb.ServerFrame) error {
 		r.dones++
 		r.wrote = r.wrote || f.Done.Wrote
 		r.call.conn.connector.saw(f.Done.Index)
+		r.call.conn.stands(f.Done.Transaction, nil)
 		if f.Done.Wrote {
 			r.call.conn.proven = time.Now()
 		}
@@ -181,6 +182,7 @@ func (r *Results) note(frame *sqlpb.ServerFrame) error {
 	case *sqlpb.ServerFrame_Error:
 		r.finish()
 		err := wireError(f.Error)
+		r.call.conn.stands(f.Error.Transaction, err)
 		if cause := r.call.cancel.cause(); cause != nil && (err.Class == ClassCancelled || err.Class == ClassOutcomeUnknown) {
 			err.cause = cause
 		}
@@ -206,6 +208,9 @@ func (r *Results) broken(cause error) error {
 	r.call.used(r.dones + 1)
 	if ended != nil {
 		cause = ended
+	}
+	if r.call.within {
+		return r.call.conn.loseTransaction(r.call.node, cause)
 	}
 	var refused *Error
 	if errors.As(cause, &refused) && refused.Class == ClassProtocol {

@@ -62,7 +62,7 @@ var (
 
 // ExecContext implements [driver.ExecerContext]: all statements of the text are executed, or none.
 func (c *Conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	results, err := c.Execute(ctx, Request{SQL: query, Args: fromNamed(args), Atomic: true})
+	results, err := c.Execute(ctx, Request{SQL: query, Args: fromNamed(args), Atomic: true, Level: levelOf(ctx)})
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +93,7 @@ func (r result) RowsAffected() (int64, error) { return r.rows, nil }
 // QueryContext implements [driver.QueryerContext]. Results without columns that come before the first one with columns
 // are passed over.
 func (c *Conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	results, err := c.Execute(ctx, Request{SQL: query, Args: fromNamed(args)})
+	results, err := c.Execute(ctx, Request{SQL: query, Args: fromNamed(args), Level: levelOf(ctx)})
 	if err != nil {
 		return nil, err
 	}
@@ -135,18 +135,13 @@ func (c *Conn) CheckNamedValue(arg *driver.NamedValue) error {
 	return nil
 }
 
-// BeginTx implements [driver.ConnBeginTx]: it fails with [ErrTransactions].
-func (c *Conn) BeginTx(context.Context, driver.TxOptions) (driver.Tx, error) {
-	return nil, ErrTransactions
-}
-
-// Begin implements [driver.Conn]: it fails with [ErrTransactions].
-func (c *Conn) Begin() (driver.Tx, error) { return nil, ErrTransactions }
-
-// ResetSession implements [driver.SessionResetter].
-func (c *Conn) ResetSession(context.Context) error {
+// ResetSession implements [driver.SessionResetter]. A transaction that was left open is rolled back.
+func (c *Conn) ResetSession(ctx context.Context) error {
 	if c.closed {
 		return driver.ErrBadConn // nothing was sent: database/sql takes another Conn
+	}
+	if c.tx.state != TxNone { // from BEGIN, which database/sql knows nothing of
+		return c.Rollback(ctx)
 	}
 	return nil
 }

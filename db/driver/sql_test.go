@@ -243,18 +243,11 @@ func TestExecWhileIterating(t *testing.T) {
 	}
 }
 
-// TestUnsupported proves that transactions say what to do instead, and that a closed session sends database/sql to
+// TestClosedConn proves that a closed session sends database/sql to
 // another one.
-func TestUnsupported(t *testing.T) {
+func TestClosedConn(t *testing.T) {
 	f := newFake(1)
-	db := openDB(t, f)
-	if _, err := db.BeginTx(t.Context(), nil); !errors.Is(err, ErrTransactions) {
-		t.Errorf("begin: %v", err)
-	}
 	c := f.open(t, Config{})
-	if _, err := c.Begin(); !errors.Is(err, ErrTransactions) {
-		t.Errorf("begin: %v", err)
-	}
 	c.Close()
 	if c.IsValid() || c.ResetSession(context.Background()) != driver.ErrBadConn {
 		t.Error("a closed session is valid")
