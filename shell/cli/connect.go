@@ -98,6 +98,11 @@ func (s session) Place() repl.Place {
 		Leader: s.conn.Leads(), Product: s.conn.Product()}
 }
 
+// Transaction is how the session's transaction stands.
+func (s session) Transaction() repl.Transaction {
+	return map[driver.TxState]repl.Transaction{driver.TxOpen: repl.TransactionOpen, driver.TxFailed: repl.TransactionFailed}[s.conn.Transaction()]
+}
+
 // Ping asks the node whether it is there, and moves the session if it is not.
 func (s session) Ping(ctx context.Context) error { return s.conn.Ping(ctx) }
 

@@ -147,6 +147,8 @@ func (f *fakeClient) Ping(context.Context) error {
 	return errors.New("nobody is left")
 }
 
+func (f *fakeClient) Transaction() repl.Transaction { return repl.TransactionNone }
+
 func (f *fakeClient) Place() repl.Place {
 	return repl.Place{Node: 1, Name: "n1", Address: "127.0.0.1:4001", Leader: true}
 }

@@ -14,8 +14,20 @@ type Client interface {
 	Control(ctx context.Context, verb string, args ...string) (Results, error)
 	// Place is where the session is now. It changes when the session had to move to another node.
 	Place() Place
+	// Transaction says how the session's transaction stands.
+	Transaction() Transaction
 	Close() error
 }
+
+// Transaction is how the transaction of a session stands.
+type Transaction int
+
+// A transaction that has failed was undone: all that is left is to end it.
+const (
+	TransactionNone Transaction = iota
+	TransactionOpen
+	TransactionFailed
+)
 
 // Place is the node that a session talks to.
 type Place struct {

@@ -32,5 +32,5 @@
 //
 // It does not know SQL beyond the ends of statements and the beginning of a dump, and it decides nothing by what it believes the schema to be:
 // completion and hints may be out of date. It never sends a statement a second time; retries that are safe are the
-// Client's business. It has no transactions over several statements.
+// Client's business. Of a transaction it shows how it stands, in the prompt.
 package repl

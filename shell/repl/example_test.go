@@ -20,14 +20,15 @@ func (o *oneRow) Control(ctx context.Context, verb string, args ...string) (repl
 	return o.Execute(ctx, repl.Request{})
 }
 
-func (o *oneRow) Place() repl.Place      { return repl.Place{Node: 1, Name: "n1", Leader: true} }
-func (o *oneRow) NextResult() bool       { next := o.next; o.next = false; return next }
-func (o *oneRow) Columns() []repl.Column { return []repl.Column{{Name: "city"}, {Name: "people"}} }
-func (o *oneRow) Next() bool             { row := o.row; o.row = false; return row }
-func (o *oneRow) Row() []any             { return []any{"Zürich", int64(447082)} }
-func (o *oneRow) Done() repl.Done        { return repl.Done{} }
-func (o *oneRow) Err() error             { return nil }
-func (o *oneRow) Close() error           { return nil }
+func (o *oneRow) Place() repl.Place             { return repl.Place{Node: 1, Name: "n1", Leader: true} }
+func (o *oneRow) Transaction() repl.Transaction { return repl.TransactionNone }
+func (o *oneRow) NextResult() bool              { next := o.next; o.next = false; return next }
+func (o *oneRow) Columns() []repl.Column        { return []repl.Column{{Name: "city"}, {Name: "people"}} }
+func (o *oneRow) Next() bool                    { row := o.row; o.row = false; return row }
+func (o *oneRow) Row() []any                    { return []any{"Zürich", int64(447082)} }
+func (o *oneRow) Done() repl.Done               { return repl.Done{} }
+func (o *oneRow) Err() error                    { return nil }
+func (o *oneRow) Close() error                  { return nil }
 
 // A Shell runs a script over any Client; the program's own talks to a cluster.
 func Example() {

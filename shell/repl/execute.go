@@ -32,6 +32,8 @@ func (s *Shell) execute(ctx context.Context, request Request) error {
 	if err == nil {
 		err = s.print(results)
 	}
+	var failed *Error
+	s.unknown = errors.As(err, &failed) && failed.Class == ClassOutcomeUnknown
 	s.sayMoved()
 	return err
 }

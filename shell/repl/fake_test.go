@@ -14,21 +14,23 @@ import (
 
 // fakeClient answers requests from a script and remembers them.
 type fakeClient struct {
-	place   Place
-	answers map[string]*answer // by SQL without its semicolon, or "control " and the verb with its arguments
-	prefix  map[string]*answer // by a beginning of the SQL
-	seen    []string
+	transaction Transaction
+	place       Place
+	answers     map[string]*answer // by SQL without its semicolon, or "control " and the verb with its arguments
+	prefix      map[string]*answer // by a beginning of the SQL
+	seen        []string
 	// onExecute is called before each request is answered.
 	onExecute func(context.Context, Request) error
 }
 
 type answer struct {
-	columns []Column
-	rows    [][]any
-	changed int64
-	err     error
-	place   *Place
-	block   bool // until the context ends
+	transaction *Transaction // how it stands afterwards
+	columns     []Column
+	rows        [][]any
+	changed     int64
+	err         error
+	place       *Place
+	block       bool // until the context ends
 }
 
 func newFake() *fakeClient {
@@ -70,14 +72,18 @@ func (f *fakeClient) reply(ctx context.Context, request string) (Results, error)
 	if a.place != nil {
 		f.place = *a.place
 	}
+	if a.transaction != nil {
+		f.transaction = *a.transaction
+	}
 	if a.err != nil && len(a.rows) == 0 {
 		return nil, a.err
 	}
 	return &fakeResults{answer: a, at: -1}, nil
 }
 
-func (f *fakeClient) Place() Place { return f.place }
-func (f *fakeClient) Close() error { return nil }
+func (f *fakeClient) Place() Place             { return f.place }
+func (f *fakeClient) Transaction() Transaction { return f.transaction }
+func (f *fakeClient) Close() error             { return nil }
 
 type fakeResults struct {
 	*answer
@@ -140,6 +146,12 @@ func (a *answer) add(word, rest string) (err error) {
 		_, err = fmt.Sscan(rest, &place.Node, &place.Name, &role)
 		place.Leader = role == "leader"
 		a.place = &place
+	case "transaction":
+		stands, known := map[string]Transaction{"none": TransactionNone, "open": TransactionOpen, "failed": TransactionFailed}[rest]
+		if !known {
+			err = errors.New("no state of a transaction")
+		}
+		a.transaction = &stands
 	case "block":
 		a.block = true
 	default:

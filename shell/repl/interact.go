@@ -8,11 +8,29 @@ import (
 	"strings"
 )
 
-// The prompts.
+// The prompts. Those of a first line tell of a transaction that is open or has failed, and of a statement of which nobody
+// knows whether it was executed.
 const (
-	promptFirst = "rsqld> "
-	promptMore  = "  ...> "
+	promptFirst   = "rsqld> "
+	promptOpen    = "rsqld*> "
+	promptFailed  = "rsqld!> "
+	promptUnknown = "rsqld?> "
+	promptMore    = "  ...> "
 )
+
+// prompt is that of the first line of a statement.
+func (s *Shell) prompt() string {
+	switch s.Client.Transaction() {
+	case TransactionOpen:
+		return promptOpen
+	case TransactionFailed:
+		return promptFailed
+	}
+	if s.unknown {
+		return promptUnknown
+	}
+	return promptFirst
+}
 
 // ErrAborted is what an Editor returns when the person pressed Ctrl-C.
 var ErrAborted = errors.New("aborted")
@@ -32,7 +50,7 @@ func (s *Shell) Interact(ctx context.Context, editor Editor) error {
 	s.greet()
 	splitter, typed, aborts := NewSplitter(), []string(nil), 0
 	for {
-		prompt := promptFirst
+		prompt := s.prompt()
 		if splitter.Pending() {
 			prompt = promptMore
 		}

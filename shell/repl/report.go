@@ -59,7 +59,11 @@ func (s *Shell) report(statement Statement, name string, err error) {
 		fmt.Fprintf(&b, "  %s\n  %s^\n", source, strings.Repeat(" ", column))
 	}
 	if found != nil {
-		if hint := s.hint(found); hint != "" {
+		hint := s.hint(found)
+		if s.Client.Transaction() == TransactionFailed {
+			hint = "ROLLBACK; ends the transaction, of which nothing remains"
+		}
+		if hint != "" {
 			fmt.Fprintf(&b, "%s %s\n", s.paint(text.FgCyan, "hint:"), hint)
 		}
 	}

@@ -51,6 +51,7 @@ type Shell struct {
 	changes  bool
 	total    int64 // rows changed by this shell, for .changes
 	failures int
+	unknown  bool // nobody knows whether the newest statement was executed
 
 	output   *sink    // where results go: Stdout or a file of .output
 	once     *sink    // of .once: takes the place of output for one statement
