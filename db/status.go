@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/rsqld/rsqld/raft"
+	"github.com/rsqld/rsqld/transport"
 	"github.com/rsqld/rsqld/transport/wire/sqlpb"
 )
 
@@ -36,6 +37,8 @@ type Status struct {
 	DBBytes    int64
 	LogBytes   int64
 	Settings   map[string]string
+	// Snapshots is what travelled of the snapshots that this node has sent since it was started.
+	Snapshots transport.SnapshotTally
 }
 
 // Status returns a copy that is at most a tick old.
@@ -45,6 +48,7 @@ func (n *Node) Status() Status {
 		Cluster: n.cluster, Node: n.self.Node, Name: n.self.Name, Address: n.address, Raft: n.replica.Status(),
 		Unfit: cmp.Or(n.engine.Quarantined(), n.engine.Damage(), n.replica.ApplyErr(), n.replica.RoomErr()), ClockAhead: ahead,
 		DBBytes: n.engine.Size(), LogBytes: n.wal.Size(), Settings: n.engine.Settings(),
+		Snapshots: n.endpoint.Counters().Snapshots,
 	}
 }
 

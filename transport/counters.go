@@ -19,9 +19,8 @@ type Counters struct {
 	// Refused counts connections that were not let in, for whatever reason; Disconnected those of peers that did not
 	// keep to the protocol.
 	Refused, Disconnected uint64
-	// SnapshotChunks counts the chunks of snapshots that were sent, SnapshotContent the bytes of them that their receivers did
-	// not have, SnapshotWire what these took compressed.
-	SnapshotChunks, SnapshotContent, SnapshotWire uint64
+	// Snapshots is what travelled of the snapshots that were sent.
+	Snapshots SnapshotTally
 	// Sessions, Relays, Connections and Joins say how many there are now.
 	Sessions, Relays, Connections, Joins int
 	// TurnedAway counts sessions, connections and joins beyond a limit.
@@ -34,8 +33,7 @@ type counters struct {
 	clocks, noConnection, queueFull      atomic.Uint64
 	misfit, malformed                    atomic.Uint64
 	refused, disconnected, turnedAway    atomic.Uint64
-	snapshotChunks, snapshotContent      atomic.Uint64
-	snapshotWire                         atomic.Uint64
+	snapshots                            tallies
 	sessions, relays, clients, joins     places
 }
 
@@ -46,8 +44,8 @@ func (e *Endpoint) Counters() Counters {
 		Sent: c.sent.Load(), Received: c.received.Load(), Clocks: c.clocks.Load(), Datagrams: c.datagrams.Load(), Oversized: c.oversized.Load(),
 		NoConnection: c.noConnection.Load(), QueueFull: c.queueFull.Load(),
 		Misfit: c.misfit.Load(), Malformed: c.malformed.Load(), Refused: c.refused.Load(), Disconnected: c.disconnected.Load(),
-		SnapshotChunks: c.snapshotChunks.Load(), SnapshotContent: c.snapshotContent.Load(), SnapshotWire: c.snapshotWire.Load(),
-		Sessions: c.sessions.taken(), Relays: c.relays.taken(), Connections: c.clients.taken(), Joins: c.joins.taken(),
+		Snapshots: c.snapshots.total(),
+		Sessions:  c.sessions.taken(), Relays: c.relays.taken(), Connections: c.clients.taken(), Joins: c.joins.taken(),
 		TurnedAway: c.turnedAway.Load(),
 	}
 }

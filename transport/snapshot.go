@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -77,6 +78,30 @@ type SnapshotTally struct {
 	Content, Wire int64
 }
 
+func (t *SnapshotTally) add(one SnapshotTally) {
+	t.Chunks += one.Chunks
+	t.Content += one.Content
+	t.Wire += one.Wire
+}
+
+// tallies sums them up.
+type tallies struct {
+	mu  sync.Mutex // guards sum
+	sum SnapshotTally
+}
+
+func (t *tallies) add(one SnapshotTally) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.sum.add(one)
+}
+
+func (t *tallies) total() SnapshotTally {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.sum
+}
+
 // snapshotStream is what of a Stream the exchange needs.
 type snapshotStream interface {
 	Context() context.Context
@@ -96,14 +121,11 @@ func (e *Endpoint) SendSnapshot(ctx context.Context, to raft.ID, manifest *peerp
 	defer cancel(nil)
 	timer := time.AfterFunc(e.config.Limits.SnapshotStall, func() { cancel(errStalled) })
 	defer timer.Stop()
-	sender := snapshotSender{limits: e.config.Limits, timer: timer, source: source}
+	sender := snapshotSender{limits: e.config.Limits, timer: timer, source: source, sum: &e.counters.snapshots}
 	err := e.sendSnapshot(ctx, to, manifest, &sender)
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx) // the stream was closed because of it
 	}
-	e.counters.snapshotChunks.Add(uint64(sender.tally.Chunks))
-	e.counters.snapshotContent.Add(uint64(sender.tally.Content))
-	e.counters.snapshotWire.Add(uint64(sender.tally.Wire))
 	if err != nil {
 		return sender.tally, fmt.Errorf("bringing a snapshot to node %d: %w", to, err)
 	}
@@ -129,6 +151,7 @@ type snapshotSender struct {
 	packer *packer
 	chunk  peerpb.SnapshotChunk
 	tally  SnapshotTally
+	sum    *tallies // of all ways
 }
 
 func (s *snapshotSender) send(stream snapshotStream, manifest *peerpb.SnapshotManifest) (err error) {
@@ -181,9 +204,9 @@ func (s *snapshotSender) sendChunk(stream snapshotStream, wish *peerpb.SnapshotW
 	if err := errors.Join(stream.Send(&s.chunk), stream.Flush()); err != nil {
 		return err
 	}
-	s.tally.Chunks++
-	s.tally.Content += int64(len(content))
-	s.tally.Wire += int64(len(s.chunk.Content))
+	one := SnapshotTally{Chunks: 1, Content: int64(len(content)), Wire: int64(len(s.chunk.Content))}
+	s.tally.add(one)
+	s.sum.add(one)
 	s.timer.Reset(s.limits.SnapshotStall)
 	return nil
 }

@@ -124,7 +124,7 @@ func (a arriving) Install() error                    { return errors.Join(a.Fini
 // bringOver sends an image to arrivals over a wire, and returns what travelled and both ends' errors.
 func bringOver(t *testing.T, w *wireOf, image *snapshot.Image, arrivals *snapshot.Arrivals, place string) (SnapshotTally, error, error) {
 	t.Helper()
-	sender := snapshotSender{limits: Limits{}.withDefaults(), timer: time.AfterFunc(patience, func() { w.cut(errStalled) }), source: image.Source()}
+	sender := snapshotSender{limits: Limits{}.withDefaults(), timer: time.AfterFunc(patience, func() { w.cut(errStalled) }), source: image.Source(), sum: new(tallies)}
 	defer sender.timer.Stop()
 	var received error
 	var group sync.WaitGroup
