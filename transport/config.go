@@ -25,6 +25,8 @@ type Config struct {
 	Identity *identity.Identity
 	// Fingerprint says how this node executes commands. Peers with another one are refused.
 	Fingerprint []byte
+	// Epoch is the cluster's. Nodes of other epochs are refused.
+	Epoch identity.Epoch
 	// Incarnation is drawn anew at each start of the node, and never zero.
 	Incarnation uint64
 	// Logger gets state changes and refusals. Nil: nothing is logged.

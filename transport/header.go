@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/rsqld/rsqld/raft"
+	"github.com/rsqld/rsqld/transport/identity"
 	"github.com/rsqld/rsqld/transport/wire/peerpb"
 )
 
@@ -16,6 +17,7 @@ func (e *Endpoint) header(to raft.ID, kind peerpb.StreamHeader_Kind) *peerpb.Str
 	return &peerpb.StreamHeader{
 		Version: peerVersion, Cluster: e.cluster[:], From: uint64(e.self), To: uint64(to),
 		Incarnation: e.config.Incarnation, Fingerprint: e.config.Fingerprint, Kind: kind,
+		Epoch: e.config.Epoch.String(),
 	}
 }
 
@@ -46,5 +48,28 @@ func (e *Endpoint) checkHeader(h *peerpb.StreamHeader, from raft.ID, incarnation
 		return fail("node %d computes with another version of rsqld or SQLite than node %d (fingerprint %.8x, here %.8x): run the same version on both",
 			from, e.self, h.Fingerprint, e.config.Fingerprint)
 	}
-	return nil
+	return e.checkEpoch(h.Epoch, from)
+}
+
+// checkEpoch compares the epochs of two nodes of one cluster. Which of them is to go is clear if one was left behind by a
+// recovery; both say the same, so that the log of either tells its reader.
+func (e *Endpoint) checkEpoch(text string, from raft.ID) error {
+	theirs, err := identity.ParseEpoch(text)
+	if err != nil {
+		return &mismatch{fmt.Sprintf("node %d names an epoch that this version does not know: %v", from, err)}
+	}
+	left, kept := from, theirs
+	switch mine := e.config.Epoch; {
+	case theirs == mine:
+		return nil
+	case theirs.Number == mine.Number:
+		return &mismatch{fmt.Sprintf("the cluster was recovered twice, apart: node %d is of epoch %v and node %d of epoch %v; "+
+			"keep one of the two, and of the other delete the data directories and join as new nodes", from, theirs, e.self, mine)}
+	case theirs.Number < mine.Number:
+		kept = mine
+	default:
+		left = e.self
+	}
+	return &mismatch{fmt.Sprintf("node %d was left behind when the cluster was recovered without it (epoch %v): "+
+		"to bring it back, stop it, delete its data directory and join as a new node", left, kept)}
 }

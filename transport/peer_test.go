@@ -279,6 +279,38 @@ func TestFingerprintMismatch(t *testing.T) {
 	}
 }
 
+// Nodes of two epochs of one cluster do not connect, whichever dials, and both logs say who is to be joined anew.
+func TestEpochMismatch(t *testing.T) {
+	old, first := identity.Epoch{}, identity.Epoch{Number: 1, Mark: [8]byte{1}}
+	other, second := identity.Epoch{Number: 1, Mark: [8]byte{2}}, identity.Epoch{Number: 2, Mark: [8]byte{1}}
+	behind := "node 2 was left behind when the cluster was recovered without it (epoch %v): to bring it back, stop it, delete its data directory"
+	for _, test := range []struct {
+		one, two identity.Epoch
+		says     string
+	}{
+		{first, old, fmt.Sprintf(behind, first)},
+		{second, other, fmt.Sprintf(behind, second)},
+		{first, other, "the cluster was recovered twice, apart"},
+	} {
+		r := newRealm(t)
+		a := r.start(1, func(c *Config) { c.Epoch = test.one })
+		b := r.start(2, func(c *Config) { c.Epoch = test.two })
+		a.SetPeers(addresses([]*node{a, b}))
+		b.SetPeers(addresses([]*node{a, b}))
+		r.logs.await(t, "no connection with a peer", "node=1 peer=2", test.says)
+		r.logs.await(t, "no connection with a peer", "node=2 peer=1", test.says)
+		if a.Connected(2) || b.Connected(1) {
+			t.Error("they are connected")
+		}
+		b.Send(raft.Vote{Envelope: raft.Envelope{From: 2, To: 1, Term: 9}})
+		a.close()
+		b.close()
+		if len(a.messages) > 0 {
+			t.Error("a message came through")
+		}
+	}
+}
+
 // Another node at the address of a peer is not taken for it.
 func TestWrongNodeAnswers(t *testing.T) {
 	r := newRealm(t)

@@ -35,6 +35,7 @@ func commands() map[string]*commandpb.Command {
 		"verify":     {Version: 1, Body: &commandpb.Command_Verify{Verify: &commandpb.Verify{Id: []byte("verify 1")}}},
 		"change settings": {Version: 1, Body: &commandpb.Command_ChangeSettings{ChangeSettings: &commandpb.ChangeSettings{
 			Settings: map[string]string{"a": "1"}}}},
+		"recover":    {Version: 1, Body: &commandpb.Command_Recover{Recover: &commandpb.Recover{Epoch: "1-0123456789abcdef", Survivor: member()}}},
 		"set member": {Version: 1, Body: &commandpb.Command_SetMember{SetMember: &commandpb.SetMember{Member: member(), Removed: true}}},
 	}
 }
@@ -70,6 +71,10 @@ func TestRefusals(t *testing.T) {
 		{"short session", &commandpb.Command{Version: 1, Session: []byte{1}}, command.ErrMalformed, "session has 1 bytes instead of 16"},
 		{"short cluster", &commandpb.Command{Version: 1, Body: &commandpb.Command_Bootstrap{Bootstrap: &commandpb.Bootstrap{Cluster: []byte{1}}}},
 			command.ErrMalformed, "cluster id has 1 bytes instead of 16"},
+		{"no epoch", &commandpb.Command{Version: 1, Body: &commandpb.Command_Recover{Recover: &commandpb.Recover{Survivor: member()}}},
+			command.ErrMalformed, "no epoch"},
+		{"no survivor", &commandpb.Command{Version: 1, Body: &commandpb.Command_Recover{Recover: &commandpb.Recover{Epoch: "1-0123456789abcdef"}}},
+			command.ErrMalformed, "the member is missing"},
 		{"no founder", &commandpb.Command{Version: 1, Body: &commandpb.Command_Bootstrap{Bootstrap: &commandpb.Bootstrap{Cluster: make([]byte, 16)}}},
 			command.ErrMalformed, "the member is missing"},
 		{"short token id", &commandpb.Command{Version: 1, Body: &commandpb.Command_MintToken{MintToken: &commandpb.MintToken{Key: make([]byte, 32)}}},

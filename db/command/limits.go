@@ -69,6 +69,8 @@ func check(c *commandpb.Command) error {
 			return length("hash of a file", n, RestoreHashBytes)
 		}
 		return nil
+	case *commandpb.Command_Recover:
+		return checkRecover(body.Recover)
 	case *commandpb.Command_Abandon:
 		if len(c.Session) == 0 || c.Seq == 0 {
 			return fmt.Errorf("%w: it abandons a write without a session and a number", ErrMalformed)
@@ -120,6 +122,16 @@ func checkBootstrap(b *commandpb.Bootstrap) error {
 		}
 	}
 	return checkMember(b.Member)
+}
+
+func checkRecover(r *commandpb.Recover) error {
+	switch n := len(r.GetEpoch()); {
+	case n == 0:
+		return fmt.Errorf("%w: no epoch", ErrMalformed)
+	case n > MaxNameBytes:
+		return tooLarge("bytes of an epoch", n, MaxNameBytes)
+	}
+	return checkMember(r.Survivor)
 }
 
 func checkSettings(settings map[string]string) error {

@@ -311,6 +311,9 @@ func (e *Engine) ChainAt(index raft.Index) (Chain, bool) {
 // Cluster returns the cluster's id, zero before Bootstrap was applied.
 func (e *Engine) Cluster() [16]byte { return e.committed.Load().cluster }
 
+// Epoch returns the epoch of the newest Recover that was applied, empty before the first.
+func (e *Engine) Epoch() string { return e.committed.Load().epoch }
+
 // Members returns the members, sorted by id. The caller owns the list.
 func (e *Engine) Members() []Member { return cloneMembers(e.committed.Load().members) }
 

@@ -124,6 +124,9 @@ func (w *writer) body(c *commandpb.Command, r *Result) (err error) {
 	case *commandpb.Command_SetMember:
 		w.changed = true
 		return w.setMember(body.SetMember)
+	case *commandpb.Command_Recover:
+		w.changed = true
+		return w.recover(body.Recover)
 	}
 	return fmt.Errorf("command %T is not executed by this program", c.Body)
 }

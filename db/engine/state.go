@@ -43,8 +43,10 @@ type state struct {
 	// limits are the values of settings.
 	limits   settings
 	settings map[string]string
-	members  []Member // sorted by id
-	tokens   map[[8]byte]Token
+	// epoch is the text of the newest Recover applied, or empty.
+	epoch   string
+	members []Member // sorted by id
+	tokens  map[[8]byte]Token
 	// unsettled says that the open transaction changed the settings: they act only after it.
 	unsettled bool
 	// schemaVersion is SQLite's, which every change of the schema moves.
@@ -103,6 +105,8 @@ func (s *state) loadSettings(conn *sqlite.Conn) error {
 	if err != nil {
 		return err
 	}
+	s.epoch = stored[epochRow]
+	delete(stored, epochRow)
 	s.settings = withDefaults(stored)
 	s.limits, err = parseSettings(stored)
 	return err

@@ -152,6 +152,28 @@ func (w *writer) setMember(s *commandpb.SetMember) error {
 	return w.updateMember(id, s.Member)
 }
 
+// epochRow names the row of _rsqld_settings that holds the epoch. It is there because it goes wherever the settings go, into
+// snapshots and through restores; it is none of them, and nobody can set it.
+const epochRow = "cluster.epoch"
+
+// recover begins an epoch, whose only member is the survivor. Whatever the survivor was before, it is a member now.
+func (w *writer) recover(r *commandpb.Recover) error {
+	if w.state.cluster == [16]byte{} {
+		return ErrNotBootstrapped
+	}
+	id := int64(r.Survivor.Id)
+	if err := execInternal(w.conn, "UPDATE _rsqld_members SET removed = 1 WHERE id <> ? AND NOT removed", id); err != nil {
+		return err
+	}
+	if err := execInternal(w.conn, "DELETE FROM _rsqld_members WHERE id = ?", id); err != nil {
+		return err
+	}
+	if err := execInternal(w.conn, "INSERT OR REPLACE INTO _rsqld_settings VALUES (?, ?)", epochRow, r.Epoch); err != nil {
+		return err
+	}
+	return w.insertMember(raft.ID(id), r.Survivor)
+}
+
 func (w *writer) insertMember(id raft.ID, m *commandpb.Member) error {
 	return execInternal(w.conn, "INSERT INTO _rsqld_members VALUES (?, ?, ?, ?, ?, 0)",
 		int64(id), m.Name, m.Address, m.Learner, m.PublicKey)

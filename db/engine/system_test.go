@@ -152,6 +152,42 @@ func TestSetMember(t *testing.T) {
 	}
 }
 
+// Recover begins an epoch with one member, whatever that was before, and its epoch stays through a change of settings and a
+// restart. Those that were members are so no more, and their ids and keys are not given out again.
+func TestRecover(t *testing.T) {
+	e, l := founded(t)
+	lost := l.use(e, "standing", "lost", false).Node
+	survivor := l.use(e, "standing", "survivor", true).Node
+	recover := func(id raft.ID, epoch string) {
+		t.Helper()
+		l.command(&commandpb.Command{Body: &commandpb.Command_Recover{Recover: &commandpb.Recover{Epoch: epoch,
+			Survivor: &commandpb.Member{Id: uint64(id), Name: "s", Address: "s:1", PublicKey: []byte("survivor")}}}})
+		if r := l.apply(e)[0]; r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		if m := e.Members(); len(m) != 1 || m[0].ID != id || m[0].Learner || m[0].Address != "s:1" || e.Epoch() != epoch {
+			t.Fatalf("epoch %q, members %v", e.Epoch(), m)
+		}
+	}
+	recover(survivor, "1-0123456789abcdef")
+	if r := l.use(e, "standing", "lost", false); !errors.Is(r.Err, ErrMemberRemoved) {
+		t.Errorf("node %d joins again with its key: %v", lost, r.Err)
+	}
+	recover(survivor, "2-0123456789abcdef")
+	l.command(&commandpb.Command{Body: &commandpb.Command_ChangeSettings{ChangeSettings: &commandpb.ChangeSettings{
+		Settings: map[string]string{epochRow: ""}}}})
+	if r := l.apply(e)[0]; r.Err == nil {
+		t.Error("the epoch was set like a setting")
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	e = openEngine(t, Config{Dir: e.config.Dir})
+	if _, isSetting := e.Settings()[epochRow]; isSetting || e.Epoch() != "2-0123456789abcdef" {
+		t.Errorf("after a restart the epoch is %q and the settings are %v", e.Epoch(), e.Settings())
+	}
+}
+
 // The time of entries never goes back, so that neither a clock that steps back nor an old entry does.
 func TestTimeNeverGoesBack(t *testing.T) {
 	e, l := founded(t)

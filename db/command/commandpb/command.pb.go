@@ -76,7 +76,7 @@ func (x StoredError_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use StoredError_Kind.Descriptor instead.
 func (StoredError_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{19, 0}
+	return file_db_command_command_proto_rawDescGZIP(), []int{20, 0}
 }
 
 type Command struct {
@@ -98,6 +98,7 @@ type Command struct {
 	//	*Command_Transaction
 	//	*Command_Abandon
 	//	*Command_Restore
+	//	*Command_Recover
 	Body          isCommand_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -265,6 +266,15 @@ func (x *Command) GetRestore() *Restore {
 	return nil
 }
 
+func (x *Command) GetRecover() *Recover {
+	if x != nil {
+		if x, ok := x.Body.(*Command_Recover); ok {
+			return x.Recover
+		}
+	}
+	return nil
+}
+
 type isCommand_Body interface {
 	isCommand_Body()
 }
@@ -309,6 +319,10 @@ type Command_Restore struct {
 	Restore *Restore `protobuf:"bytes,20,opt,name=restore,proto3,oneof"`
 }
 
+type Command_Recover struct {
+	Recover *Recover `protobuf:"bytes,21,opt,name=recover,proto3,oneof"`
+}
+
 func (*Command_Script) isCommand_Body() {}
 
 func (*Command_MintToken) isCommand_Body() {}
@@ -328,6 +342,8 @@ func (*Command_Transaction) isCommand_Body() {}
 func (*Command_Abandon) isCommand_Body() {}
 
 func (*Command_Restore) isCommand_Body() {}
+
+func (*Command_Recover) isCommand_Body() {}
 
 // Script is SQL that is executed whole or not at all.
 type Script struct {
@@ -1312,6 +1328,59 @@ func (x *SetMember) GetRemoved() bool {
 	return false
 }
 
+// Recover begins another epoch: the survivor, which wrote it while it was stopped, is the only member from here on.
+type Recover struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Epoch         string                 `protobuf:"bytes,1,opt,name=epoch,proto3" json:"epoch,omitempty"` // as text
+	Survivor      *Member                `protobuf:"bytes,2,opt,name=survivor,proto3" json:"survivor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Recover) Reset() {
+	*x = Recover{}
+	mi := &file_db_command_command_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Recover) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Recover) ProtoMessage() {}
+
+func (x *Recover) ProtoReflect() protoreflect.Message {
+	mi := &file_db_command_command_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Recover.ProtoReflect.Descriptor instead.
+func (*Recover) Descriptor() ([]byte, []int) {
+	return file_db_command_command_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Recover) GetEpoch() string {
+	if x != nil {
+		return x.Epoch
+	}
+	return ""
+}
+
+func (x *Recover) GetSurvivor() *Member {
+	if x != nil {
+		return x.Survivor
+	}
+	return nil
+}
+
 // StoredResult is what the last write of a session came to, as a replica keeps it for a client that asks again.
 type StoredResult struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1323,7 +1392,7 @@ type StoredResult struct {
 
 func (x *StoredResult) Reset() {
 	*x = StoredResult{}
-	mi := &file_db_command_command_proto_msgTypes[16]
+	mi := &file_db_command_command_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1335,7 +1404,7 @@ func (x *StoredResult) String() string {
 func (*StoredResult) ProtoMessage() {}
 
 func (x *StoredResult) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[16]
+	mi := &file_db_command_command_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1348,7 +1417,7 @@ func (x *StoredResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredResult.ProtoReflect.Descriptor instead.
 func (*StoredResult) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{16}
+	return file_db_command_command_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *StoredResult) GetStatements() []*StoredStatement {
@@ -1379,7 +1448,7 @@ type StoredStatement struct {
 
 func (x *StoredStatement) Reset() {
 	*x = StoredStatement{}
-	mi := &file_db_command_command_proto_msgTypes[17]
+	mi := &file_db_command_command_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1391,7 +1460,7 @@ func (x *StoredStatement) String() string {
 func (*StoredStatement) ProtoMessage() {}
 
 func (x *StoredStatement) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[17]
+	mi := &file_db_command_command_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1404,7 +1473,7 @@ func (x *StoredStatement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredStatement.ProtoReflect.Descriptor instead.
 func (*StoredStatement) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{17}
+	return file_db_command_command_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *StoredStatement) GetRowsAffected() int64 {
@@ -1459,7 +1528,7 @@ type StoredColumn struct {
 
 func (x *StoredColumn) Reset() {
 	*x = StoredColumn{}
-	mi := &file_db_command_command_proto_msgTypes[18]
+	mi := &file_db_command_command_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1471,7 +1540,7 @@ func (x *StoredColumn) String() string {
 func (*StoredColumn) ProtoMessage() {}
 
 func (x *StoredColumn) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[18]
+	mi := &file_db_command_command_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1484,7 +1553,7 @@ func (x *StoredColumn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredColumn.ProtoReflect.Descriptor instead.
 func (*StoredColumn) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{18}
+	return file_db_command_command_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *StoredColumn) GetName() string {
@@ -1517,7 +1586,7 @@ type StoredError struct {
 
 func (x *StoredError) Reset() {
 	*x = StoredError{}
-	mi := &file_db_command_command_proto_msgTypes[19]
+	mi := &file_db_command_command_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1529,7 +1598,7 @@ func (x *StoredError) String() string {
 func (*StoredError) ProtoMessage() {}
 
 func (x *StoredError) ProtoReflect() protoreflect.Message {
-	mi := &file_db_command_command_proto_msgTypes[19]
+	mi := &file_db_command_command_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1542,7 +1611,7 @@ func (x *StoredError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredError.ProtoReflect.Descriptor instead.
 func (*StoredError) Descriptor() ([]byte, []int) {
-	return file_db_command_command_proto_rawDescGZIP(), []int{19}
+	return file_db_command_command_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *StoredError) GetKind() StoredError_Kind {
@@ -1598,7 +1667,7 @@ var File_db_command_command_proto protoreflect.FileDescriptor
 
 const file_db_command_command_proto_rawDesc = "" +
 	"\n" +
-	"\x18db/command/command.proto\x12\x10rsqld.command.v1\"\xd9\x05\n" +
+	"\x18db/command/command.proto\x12\x10rsqld.command.v1\"\x90\x06\n" +
 	"\aCommand\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x12\n" +
 	"\x04time\x18\x02 \x01(\x03R\x04time\x12\x12\n" +
@@ -1617,7 +1686,8 @@ const file_db_command_command_proto_rawDesc = "" +
 	"\x06verify\x18\x11 \x01(\v2\x18.rsqld.command.v1.VerifyH\x00R\x06verify\x12A\n" +
 	"\vtransaction\x18\x12 \x01(\v2\x1d.rsqld.command.v1.TransactionH\x00R\vtransaction\x125\n" +
 	"\aabandon\x18\x13 \x01(\v2\x19.rsqld.command.v1.AbandonH\x00R\aabandon\x125\n" +
-	"\arestore\x18\x14 \x01(\v2\x19.rsqld.command.v1.RestoreH\x00R\arestoreB\x06\n" +
+	"\arestore\x18\x14 \x01(\v2\x19.rsqld.command.v1.RestoreH\x00R\arestore\x125\n" +
+	"\arecover\x18\x15 \x01(\v2\x19.rsqld.command.v1.RecoverH\x00R\arecoverB\x06\n" +
 	"\x04body\"E\n" +
 	"\x06Script\x12;\n" +
 	"\n" +
@@ -1687,7 +1757,10 @@ const file_db_command_command_proto_rawDesc = "" +
 	"\x06member\x18\x02 \x01(\v2\x18.rsqld.command.v1.MemberR\x06member\"W\n" +
 	"\tSetMember\x120\n" +
 	"\x06member\x18\x01 \x01(\v2\x18.rsqld.command.v1.MemberR\x06member\x12\x18\n" +
-	"\aremoved\x18\x02 \x01(\bR\aremoved\"\x86\x01\n" +
+	"\aremoved\x18\x02 \x01(\bR\aremoved\"U\n" +
+	"\aRecover\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\tR\x05epoch\x124\n" +
+	"\bsurvivor\x18\x02 \x01(\v2\x18.rsqld.command.v1.MemberR\bsurvivor\"\x86\x01\n" +
 	"\fStoredResult\x12A\n" +
 	"\n" +
 	"statements\x18\x01 \x03(\v2!.rsqld.command.v1.StoredStatementR\n" +
@@ -1732,7 +1805,7 @@ func file_db_command_command_proto_rawDescGZIP() []byte {
 }
 
 var file_db_command_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_db_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_db_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_db_command_command_proto_goTypes = []any{
 	(StoredError_Kind)(0),   // 0: rsqld.command.v1.StoredError.Kind
 	(*Command)(nil),         // 1: rsqld.command.v1.Command
@@ -1751,12 +1824,13 @@ var file_db_command_command_proto_goTypes = []any{
 	(*MintToken)(nil),       // 14: rsqld.command.v1.MintToken
 	(*UseToken)(nil),        // 15: rsqld.command.v1.UseToken
 	(*SetMember)(nil),       // 16: rsqld.command.v1.SetMember
-	(*StoredResult)(nil),    // 17: rsqld.command.v1.StoredResult
-	(*StoredStatement)(nil), // 18: rsqld.command.v1.StoredStatement
-	(*StoredColumn)(nil),    // 19: rsqld.command.v1.StoredColumn
-	(*StoredError)(nil),     // 20: rsqld.command.v1.StoredError
-	nil,                     // 21: rsqld.command.v1.Bootstrap.SettingsEntry
-	nil,                     // 22: rsqld.command.v1.ChangeSettings.SettingsEntry
+	(*Recover)(nil),         // 17: rsqld.command.v1.Recover
+	(*StoredResult)(nil),    // 18: rsqld.command.v1.StoredResult
+	(*StoredStatement)(nil), // 19: rsqld.command.v1.StoredStatement
+	(*StoredColumn)(nil),    // 20: rsqld.command.v1.StoredColumn
+	(*StoredError)(nil),     // 21: rsqld.command.v1.StoredError
+	nil,                     // 22: rsqld.command.v1.Bootstrap.SettingsEntry
+	nil,                     // 23: rsqld.command.v1.ChangeSettings.SettingsEntry
 }
 var file_db_command_command_proto_depIdxs = []int32{
 	2,  // 0: rsqld.command.v1.Command.script:type_name -> rsqld.command.v1.Script
@@ -1769,26 +1843,28 @@ var file_db_command_command_proto_depIdxs = []int32{
 	5,  // 7: rsqld.command.v1.Command.transaction:type_name -> rsqld.command.v1.Transaction
 	7,  // 8: rsqld.command.v1.Command.abandon:type_name -> rsqld.command.v1.Abandon
 	8,  // 9: rsqld.command.v1.Command.restore:type_name -> rsqld.command.v1.Restore
-	3,  // 10: rsqld.command.v1.Script.statements:type_name -> rsqld.command.v1.Statement
-	4,  // 11: rsqld.command.v1.Statement.args:type_name -> rsqld.command.v1.Argument
-	9,  // 12: rsqld.command.v1.Argument.value:type_name -> rsqld.command.v1.Value
-	6,  // 13: rsqld.command.v1.Transaction.steps:type_name -> rsqld.command.v1.Step
-	3,  // 14: rsqld.command.v1.Step.statement:type_name -> rsqld.command.v1.Statement
-	13, // 15: rsqld.command.v1.Bootstrap.member:type_name -> rsqld.command.v1.Member
-	21, // 16: rsqld.command.v1.Bootstrap.settings:type_name -> rsqld.command.v1.Bootstrap.SettingsEntry
-	14, // 17: rsqld.command.v1.Bootstrap.token:type_name -> rsqld.command.v1.MintToken
-	22, // 18: rsqld.command.v1.ChangeSettings.settings:type_name -> rsqld.command.v1.ChangeSettings.SettingsEntry
-	13, // 19: rsqld.command.v1.UseToken.member:type_name -> rsqld.command.v1.Member
-	13, // 20: rsqld.command.v1.SetMember.member:type_name -> rsqld.command.v1.Member
-	18, // 21: rsqld.command.v1.StoredResult.statements:type_name -> rsqld.command.v1.StoredStatement
-	20, // 22: rsqld.command.v1.StoredResult.error:type_name -> rsqld.command.v1.StoredError
-	19, // 23: rsqld.command.v1.StoredStatement.columns:type_name -> rsqld.command.v1.StoredColumn
-	0,  // 24: rsqld.command.v1.StoredError.kind:type_name -> rsqld.command.v1.StoredError.Kind
-	25, // [25:25] is the sub-list for method output_type
-	25, // [25:25] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	17, // 10: rsqld.command.v1.Command.recover:type_name -> rsqld.command.v1.Recover
+	3,  // 11: rsqld.command.v1.Script.statements:type_name -> rsqld.command.v1.Statement
+	4,  // 12: rsqld.command.v1.Statement.args:type_name -> rsqld.command.v1.Argument
+	9,  // 13: rsqld.command.v1.Argument.value:type_name -> rsqld.command.v1.Value
+	6,  // 14: rsqld.command.v1.Transaction.steps:type_name -> rsqld.command.v1.Step
+	3,  // 15: rsqld.command.v1.Step.statement:type_name -> rsqld.command.v1.Statement
+	13, // 16: rsqld.command.v1.Bootstrap.member:type_name -> rsqld.command.v1.Member
+	22, // 17: rsqld.command.v1.Bootstrap.settings:type_name -> rsqld.command.v1.Bootstrap.SettingsEntry
+	14, // 18: rsqld.command.v1.Bootstrap.token:type_name -> rsqld.command.v1.MintToken
+	23, // 19: rsqld.command.v1.ChangeSettings.settings:type_name -> rsqld.command.v1.ChangeSettings.SettingsEntry
+	13, // 20: rsqld.command.v1.UseToken.member:type_name -> rsqld.command.v1.Member
+	13, // 21: rsqld.command.v1.SetMember.member:type_name -> rsqld.command.v1.Member
+	13, // 22: rsqld.command.v1.Recover.survivor:type_name -> rsqld.command.v1.Member
+	19, // 23: rsqld.command.v1.StoredResult.statements:type_name -> rsqld.command.v1.StoredStatement
+	21, // 24: rsqld.command.v1.StoredResult.error:type_name -> rsqld.command.v1.StoredError
+	20, // 25: rsqld.command.v1.StoredStatement.columns:type_name -> rsqld.command.v1.StoredColumn
+	0,  // 26: rsqld.command.v1.StoredError.kind:type_name -> rsqld.command.v1.StoredError.Kind
+	27, // [27:27] is the sub-list for method output_type
+	27, // [27:27] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_db_command_command_proto_init() }
@@ -1807,6 +1883,7 @@ func file_db_command_command_proto_init() {
 		(*Command_Transaction)(nil),
 		(*Command_Abandon)(nil),
 		(*Command_Restore)(nil),
+		(*Command_Recover)(nil),
 	}
 	file_db_command_command_proto_msgTypes[5].OneofWrappers = []any{
 		(*Step_Statement)(nil),
@@ -1826,7 +1903,7 @@ func file_db_command_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_db_command_command_proto_rawDesc), len(file_db_command_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   22,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

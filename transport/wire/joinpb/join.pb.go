@@ -133,6 +133,7 @@ type JoinAnswer struct {
 	Ca            []byte                 `protobuf:"bytes,5,opt,name=ca,proto3" json:"ca,omitempty"`                   // DER
 	Members       []*Member              `protobuf:"bytes,6,rep,name=members,proto3" json:"members,omitempty"`
 	Retry         bool                   `protobuf:"varint,7,opt,name=retry,proto3" json:"retry,omitempty"` // the error may pass (no leader yet)
+	Epoch         string                 `protobuf:"bytes,8,opt,name=epoch,proto3" json:"epoch,omitempty"`  // of the cluster, changed by a recovery; empty: the first one
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -216,6 +217,13 @@ func (x *JoinAnswer) GetRetry() bool {
 	return false
 }
 
+func (x *JoinAnswer) GetEpoch() string {
+	if x != nil {
+		return x.Epoch
+	}
+	return ""
+}
+
 type Member struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -297,7 +305,7 @@ const file_transport_wire_join_proto_rawDesc = "" +
 	"\aaddress\x18\x05 \x01(\tR\aaddress\x12\x12\n" +
 	"\x04name\x18\x06 \x01(\tR\x04name\x12\x18\n" +
 	"\alearner\x18\a \x01(\bR\alearner\x12 \n" +
-	"\vfingerprint\x18\b \x01(\fR\vfingerprint\"\xc9\x01\n" +
+	"\vfingerprint\x18\b \x01(\fR\vfingerprint\"\xdf\x01\n" +
 	"\n" +
 	"JoinAnswer\x12\x14\n" +
 	"\x05error\x18\x01 \x01(\tR\x05error\x12\x12\n" +
@@ -306,7 +314,8 @@ const file_transport_wire_join_proto_rawDesc = "" +
 	"\vcertificate\x18\x04 \x01(\fR\vcertificate\x12\x0e\n" +
 	"\x02ca\x18\x05 \x01(\fR\x02ca\x12/\n" +
 	"\amembers\x18\x06 \x03(\v2\x15.rsqld.join.v1.MemberR\amembers\x12\x14\n" +
-	"\x05retry\x18\a \x01(\bR\x05retry\"`\n" +
+	"\x05retry\x18\a \x01(\bR\x05retry\x12\x14\n" +
+	"\x05epoch\x18\b \x01(\tR\x05epoch\"`\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +

@@ -94,6 +94,7 @@ type StreamHeader struct {
 	Incarnation   uint64                 `protobuf:"varint,5,opt,name=incarnation,proto3" json:"incarnation,omitempty"` // drawn by the sender at each start
 	Fingerprint   []byte                 `protobuf:"bytes,6,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`  // execution fingerprint
 	Kind          StreamHeader_Kind      `protobuf:"varint,7,opt,name=kind,proto3,enum=rsqld.peer.v1.StreamHeader_Kind" json:"kind,omitempty"`
+	Epoch         string                 `protobuf:"bytes,8,opt,name=epoch,proto3" json:"epoch,omitempty"` // of the cluster, changed by a recovery; empty: the first one
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -175,6 +176,13 @@ func (x *StreamHeader) GetKind() StreamHeader_Kind {
 		return x.Kind
 	}
 	return StreamHeader_KIND_UNSPECIFIED
+}
+
+func (x *StreamHeader) GetEpoch() string {
+	if x != nil {
+		return x.Epoch
+	}
+	return ""
 }
 
 type PeerMessage struct {
@@ -1522,7 +1530,7 @@ var File_transport_wire_peer_proto protoreflect.FileDescriptor
 
 const file_transport_wire_peer_proto_rawDesc = "" +
 	"\n" +
-	"\x19transport/wire/peer.proto\x12\rrsqld.peer.v1\"\xd0\x02\n" +
+	"\x19transport/wire/peer.proto\x12\rrsqld.peer.v1\"\xe6\x02\n" +
 	"\fStreamHeader\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\fR\acluster\x12\x12\n" +
@@ -1530,7 +1538,8 @@ const file_transport_wire_peer_proto_rawDesc = "" +
 	"\x02to\x18\x04 \x01(\x04R\x02to\x12 \n" +
 	"\vincarnation\x18\x05 \x01(\x04R\vincarnation\x12 \n" +
 	"\vfingerprint\x18\x06 \x01(\fR\vfingerprint\x124\n" +
-	"\x04kind\x18\a \x01(\x0e2 .rsqld.peer.v1.StreamHeader.KindR\x04kind\"n\n" +
+	"\x04kind\x18\a \x01(\x0e2 .rsqld.peer.v1.StreamHeader.KindR\x04kind\x12\x14\n" +
+	"\x05epoch\x18\b \x01(\tR\x05epoch\"n\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vKIND_APPEND\x10\x01\x12\x0e\n" +
