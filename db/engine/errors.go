@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"syscall"
 
 	"github.com/rsqld/rsqld/db/sqlite"
 )
@@ -166,8 +167,9 @@ func Damaged(err error) bool {
 	return failed.Code == sqlite.CodeCorrupt || failed.Code == sqlite.CodeNotADB
 }
 
-// Full reports whether SQLite said that something is full: the disk, or (of no error of Apply) an AUTOINCREMENT table.
+// Full reports whether something is full: the disk, or (of no error of Apply) an AUTOINCREMENT table. SQLite says so of its
+// files, and the operating system of a file that a restore copies.
 func Full(err error) bool {
 	var failed *sqlite.Error
-	return errors.As(err, &failed) && failed.Code == codeFull
+	return errors.As(err, &failed) && failed.Code == codeFull || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EFBIG)
 }

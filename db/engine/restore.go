@@ -2,20 +2,19 @@ package engine
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/rsqld/rsqld/db/command/commandpb"
 	"github.com/rsqld/rsqld/db/sqlite"
+	"github.com/rsqld/rsqld/raft"
 	"github.com/rsqld/rsqld/raft/wal"
 )
 
@@ -24,9 +23,6 @@ import (
 // generation of the same bytes, adds its internal tables by the same statements, and goes over to it: the pages are the
 // same everywhere, and what the cluster knows of itself (members, tokens, settings, sessions) stays. A crash leaves the
 // generation of before or the new one, which says that the entry was applied.
-
-// ErrNotRestorable refuses a file that no cluster can go over to. Its text says why and what to do.
-var ErrNotRestorable = errors.New("the file cannot be restored")
 
 // NotStagedError stops a node from applying a restore whose file it does not have. It is the environment's: the node
 // goes on when the file is there.
@@ -39,248 +35,48 @@ func (e *NotStagedError) Error() string {
 	return fmt.Sprintf("the file of a restore is not here yet (%d bytes, SHA-256 %x)", e.Size, e.SHA256)
 }
 
-// Restorable is a file that a cluster can go over to.
-type Restorable struct {
-	Path   string
-	SHA256 [sha256.Size]byte
-	Size   int64
-	// Warnings are what is odd about the content and does not keep it from being restored.
-	Warnings []string
-}
-
-// PrepareRestore makes a file that a cluster can go over to, at target, from any SQLite database, which is not changed:
-// a backup of rsqld, a database of another program, in WAL mode or not, of any page size. Rowids stay. Internal tables of
-// rsqld in it are left out. Errors that another file would not have wrap ErrNotRestorable.
-//
-// What lies beside source as its -wal belongs to it. Nobody may write the database meanwhile.
-func PrepareRestore(ctx context.Context, source, target string) (Restorable, error) {
-	r := Restorable{Path: target}
-	scratch := target + ".copy"
-	defer removeDatabase(scratch)
-	if err := copyDatabase(source, scratch); err != nil {
-		return r, err
-	}
-	conn, err := sqlite.Open(scratch, scratchOptionsFor(ctx))
-	if err != nil {
-		return r, fmt.Errorf("%w: opening a copy of %s: %w", ErrNotRestorable, source, err)
-	}
-	unhook := context.AfterFunc(ctx, conn.Interrupt)
-	err = r.convert(conn)
-	unhook()
-	if err := errors.Join(err, conn.Close()); err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause
-		}
-		return r, errors.Join(err, removeIfThere(target))
-	}
-	r.SHA256, r.Size, err = hashFile(target)
-	return r, err
-}
-
-// scratchOptionsFor are those of a connection to a copy that is thrown away.
-func scratchOptionsFor(context.Context) sqlite.Options {
-	return sqlite.Options{Pragmas: []sqlite.Pragma{
-		{Name: "synchronous", Value: "off"}, {Name: "foreign_keys", Value: "off"}, {Name: "trusted_schema", Value: "off"},
-		{Name: "temp_store", Value: "memory"}, {Name: "mmap_size", Value: "0"},
-	}}
-}
-
-// header is how every SQLite database begins (sqlite.org/fileformat2.html#the_database_header).
-const header = "SQLite format 3\x00"
-
-// copyDatabase copies a database file and the write-ahead log beside it.
-func copyDatabase(source, target string) error {
-	removeDatabase(target)
-	file, err := os.Open(source)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	begin := make([]byte, len(header))
-	if n, err := io.ReadFull(file, begin); err != nil || string(begin) != header {
-		return fmt.Errorf("%w: %s is no SQLite database: it begins with %q", ErrNotRestorable, source, begin[:n])
-	}
-	for _, suffix := range []string{"", "-wal", "-journal"} {
-		if err := copyFile(source+suffix, target+suffix); err != nil && (suffix == "" || !errors.Is(err, fs.ErrNotExist)) {
-			return fmt.Errorf("copying %s: %w", source+suffix, err)
-		}
-	}
-	return nil
-}
-
-func copyFile(source, target string) error {
-	from, err := os.Open(source)
-	if err != nil {
-		return err
-	}
-	defer from.Close()
-	to, err := os.OpenFile(target, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(to, from)
-	return errors.Join(err, to.Close())
-}
-
-func removeDatabase(path string) {
-	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} {
-		_ = removeIfThere(path + suffix) // the next use of the name tells
-	}
-}
-
-func removeIfThere(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
-}
-
-// hashFile returns the SHA-256 and the length of a file.
-func hashFile(path string) (sum [sha256.Size]byte, size int64, err error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return sum, 0, err
-	}
-	defer file.Close()
-	h := sha256.New()
-	if size, err = io.Copy(h, file); err != nil {
-		return sum, 0, fmt.Errorf("reading %s: %w", path, err)
-	}
-	h.Sum(sum[:0])
-	return sum, size, nil
-}
-
-// convert checks the copy and writes it as rsqld has its databases.
-func (r *Restorable) convert(conn *sqlite.Conn) error {
-	if err := r.inspect(conn); err != nil {
-		var fromSQLite *sqlite.Error
-		if errors.As(err, &fromSQLite) && !errors.Is(err, ErrNotRestorable) {
-			err = fmt.Errorf("%w: %w", ErrNotRestorable, err)
-		}
-		return err
-	}
-	for _, sql := range []string{
-		fmt.Sprintf("PRAGMA page_size=%d", sqlite.PageSize), "PRAGMA auto_vacuum=2",
-		"VACUUM INTO '" + strings.ReplaceAll(r.Path, "'", "''") + "'",
-	} {
-		if err := conn.Exec(sql); err != nil {
-			return fmt.Errorf("converting the database: %w", err)
-		}
-	}
-	return syncFile(wal.OS(), r.Path)
-}
-
-// inspect refuses what replicas could not go over to, or would diverge from.
-func (r *Restorable) inspect(conn *sqlite.Conn) error {
-	encoding := ""
-	if err := queryInternal(conn, "PRAGMA encoding", func(stmt *sqlite.Stmt) error { encoding = stmt.ColumnText(0); return nil }); err != nil {
-		return err
-	}
-	if encoding != "UTF-8" {
-		return fmt.Errorf("%w: its text is %s: dump it with sqlite3, and load the dump with `rsqld sql -f`", ErrNotRestorable, encoding)
-	}
-	if err := r.integrity(conn); err != nil {
-		return err
-	}
-	if there, err := queryInt(conn, "SELECT count(*) FROM sqlite_schema WHERE name = '_rsqld_meta'"); err != nil {
-		return err
-	} else if there > 0 {
-		if err := dropInternal(conn); err != nil {
-			return err
-		}
-	}
-	return r.schema(conn)
-}
-
-func (r *Restorable) integrity(conn *sqlite.Conn) error {
-	b := new(Backup)
-	if err := b.check(conn); err != nil {
-		return fmt.Errorf("%w: %w", ErrNotRestorable, err)
-	}
-	r.Warnings = append(r.Warnings, b.Warnings...)
-	violated, err := queryInt(conn, "SELECT count(*) FROM pragma_foreign_key_check")
-	if err == nil && violated > 0 {
-		r.Warnings = append(r.Warnings, fmt.Sprintf("%d rows violate foreign keys: PRAGMA foreign_key_check lists them", violated))
-	}
-	return err
-}
-
-// schema refuses objects that no statement could have made, and tables whose next rowid would be random.
-func (r *Restorable) schema(conn *sqlite.Conn) error {
-	type object struct {
-		kind, name, sql string
-		virtual         bool
-	}
-	var objects []object
-	const all = `SELECT type, name, coalesce(sql, ''), sql LIKE 'create virtual table%' FROM sqlite_schema ORDER BY name`
-	err := queryInternal(conn, all, func(stmt *sqlite.Stmt) error {
-		objects = append(objects, object{stmt.ColumnText(0), stmt.ColumnText(1), stmt.ColumnText(2), stmt.ColumnInt64(3) != 0})
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	for _, o := range objects {
-		if isInternal(o.name) {
-			return fmt.Errorf("%w: the %s %q: names that begin with %s belong to rsqld itself; rename it first", ErrNotRestorable, o.kind, o.name, internalPrefix)
-		}
-		if o.virtual && !modules[moduleOf(o.sql)] {
-			return fmt.Errorf("%w: the virtual table %q is of module %q: its content would not be the same on every replica; drop it first", ErrNotRestorable, o.name, moduleOf(o.sql))
-		}
-	}
-	return r.rowids(conn)
-}
-
-// rowids refuses tables that hold the largest rowid.
-func (r *Restorable) rowids(conn *sqlite.Conn) error {
-	var names []string
-	const tables = `SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'shadow') AND NOT wr AND name NOT LIKE 'sqlite\_%' ESCAPE '\'`
-	err := queryInternal(conn, tables, func(stmt *sqlite.Stmt) error {
-		names = append(names, stmt.ColumnText(0))
-		return nil
-	})
-	for _, name := range names {
-		if err != nil {
-			break
-		}
-		var largest int64
-		const sql = `SELECT coalesce(max(rowid), 0) FROM "%s"`
-		if largest, err = queryInt(conn, fmt.Sprintf(sql, strings.ReplaceAll(name, `"`, `""`))); err == nil && largest == math.MaxInt64 {
-			return fmt.Errorf("%w: %w", ErrNotRestorable, &VetoError{name})
-		}
-	}
-	return err
-}
-
-// moduleOf returns the module of a CREATE VIRTUAL TABLE, in lower case.
-func moduleOf(sql string) string {
-	s := words{sql}
-	for _, word := range []string{"create", "virtual", "table"} {
-		if !s.keyword(word) {
-			return ""
-		}
-	}
-	if s.keyword("if") {
-		_ = s.keyword("not") && s.keyword("exists") // SQLite has accepted the text
-	}
-	s.name()
-	if strings.HasPrefix(s.blank(), ".") {
-		s.text = s.text[1:]
-		s.name()
-	}
-	if !s.keyword("using") {
-		return ""
-	}
-	module, _ := s.name()
-	return strings.ToLower(module)
-}
-
 // stagedName is what the file of a restore is called in Config.StageDir.
 func stagedName(sum []byte) string { return hex.EncodeToString(sum) + ".sqlite" }
 
 // Staged returns the path at which the file of a restore is looked for.
 func (e *Engine) Staged(sum [sha256.Size]byte) string {
 	return filepath.Join(e.config.StageDir, stagedName(sum[:]))
+}
+
+// indexName is the file that says which entry the file of a restore is for.
+func indexName(staged string) string { return staged + ".index" }
+
+// StagedFor returns the newest entry that the file of a restore was applied by, or is being: the file is of no use once
+// no log holds it. known is false for a file whose entry has not come yet.
+func (e *Engine) StagedFor(sum [sha256.Size]byte) (index raft.Index, known bool, err error) {
+	text, err := os.ReadFile(indexName(e.Staged(sum)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, err
+	}
+	number, err := strconv.ParseUint(string(text), 10, 63)
+	if err != nil {
+		return 0, false, nil // it was cut short by a crash: the age of the file decides
+	}
+	return raft.Index(number), true, nil
+}
+
+// KeepStaged forgets what the file of a restore was for: it is about to be used once more.
+func (e *Engine) KeepStaged(sum [sha256.Size]byte) error {
+	return removeIfThere(indexName(e.Staged(sum)))
+}
+
+// RoomForRestore refuses a restore that this node's disk has no room for: the file, of which missing bytes are to come,
+// and a database made of it, while the present one is still there.
+func (e *Engine) RoomForRestore(missing, size int64) error {
+	free, err := e.freeSpace(e.config.StageDir)
+	if need := missing + size + spareBytes; err == nil && free < need {
+		err = fmt.Errorf("%w: %d MiB are free in %s, and the file, a database made of it and what must stay free take %d", ErrBackupSpace,
+			free>>20, e.config.StageDir, need>>20)
+	}
+	return err
 }
 
 // restore applies a restore: a batch of its own.
@@ -297,6 +93,11 @@ func (e *Engine) restore(entry decodedEntry) (*Result, error) {
 	case size != int64(body.Size) || !bytes.Equal(sum[:], body.Sha256):
 		// It is of no use to anybody, and in the way of one that is.
 		return nil, errors.Join(missing, removeIfThere(source))
+	}
+	// Before the generation is the one in use: a file without it would be kept for a day, and one with it is kept as long
+	// as the log holds the entry, applied or not.
+	if err := os.WriteFile(indexName(source), []byte(strconv.FormatUint(uint64(entry.ID.Index), 10)), 0o600); err != nil {
+		return nil, fmt.Errorf("noting the entry of a staged file: %w", err)
 	}
 	r := &Result{Index: entry.ID.Index}
 	next := e.generation.Load().next()
