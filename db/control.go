@@ -60,6 +60,10 @@ var verbs = map[string]verb{
 	"snapshot":      {role: identity.RoleAdmin, peers: true, minimum: 1, maximum: 1, run: (*session).snapshot},
 	"backup":        {role: identity.RoleAdmin, maximum: 1, stream: (*session).backup},
 	"dump":          {role: identity.RoleRead, maximum: 1 + maxDumpPatterns, stream: (*session).dump},
+	"upload":        {role: identity.RoleAdmin, minimum: 2, maximum: 4, run: (*session).upload},
+	"restore":       {role: identity.RoleAdmin, minimum: 2, maximum: 2, stream: (*session).restore},
+	"staged":        {role: identity.RoleAdmin, peers: true, minimum: 3, maximum: 3, stream: (*session).staged},
+	"fetch_restore": {role: identity.RoleAdmin, peers: true, minimum: 2, maximum: 2, run: (*session).fetchRestore},
 	"announce":      {role: identity.RoleAdmin, leader: true, peers: true, minimum: 2, maximum: 2, run: (*session).announce},
 }
 
@@ -142,14 +146,23 @@ func (s *session) answer(id uint64) func(*table, *Error) *sqlpb.ServerFrame {
 }
 
 // ask sends a control verb to a peer in a session of its own and returns the rows of its answer.
-func (n *Node) ask(ctx context.Context, peer raft.ID, name string, args ...string) ([][]any, *Error) {
+func (n *Node) ask(ctx context.Context, peer raft.ID, name string, args ...string) (rows [][]any, failed *Error) {
+	failed = n.askEach(ctx, peer, name, args, func(row []any) error { rows = append(rows, row); return nil })
+	if failed != nil {
+		return nil, failed
+	}
+	return rows, nil
+}
+
+// askEach is ask that gives each row to take as it comes. The error of take ends it.
+func (n *Node) askEach(ctx context.Context, peer raft.ID, name string, args []string, take func(row []any) error) *Error {
 	stream, err := n.openRelay(ctx, peer, &sqlpb.Hello{
 		Version: protocolVersion, Client: n.self.Name, OnBehalf: &sqlpb.Principal{Name: n.self.Name, Role: sqlpb.Role_ROLE_ADMIN}})
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil, ended(ctx)
+			return ended(ctx)
 		}
-		return nil, n.leaderLost(peer, err)
+		return n.leaderLost(peer, err)
 	}
 	defer stream.Close()
 	defer context.AfterFunc(ctx, func() { stream.Close() })()
@@ -157,7 +170,6 @@ func (n *Node) ask(ctx context.Context, peer raft.ID, name string, args ...strin
 	if err == nil {
 		err = stream.Flush()
 	}
-	var rows [][]any
 	columns := 0
 	for err == nil {
 		var frame sqlpb.ServerFrame
@@ -168,16 +180,19 @@ func (n *Node) ask(ctx context.Context, peer raft.ID, name string, args ...strin
 		case *sqlpb.ServerFrame_Columns:
 			columns = len(f.Columns.Columns)
 		case *sqlpb.ServerFrame_Rows:
-			more, bad := wire.DecodeRows(f.Rows.Packed, columns, int(f.Rows.Count))
-			rows, err = append(rows, more...), bad
+			var rows [][]any
+			rows, err = wire.DecodeRows(f.Rows.Packed, columns, int(f.Rows.Count))
+			for i := 0; i < len(rows) && err == nil; i++ {
+				err = take(rows[i])
+			}
 		case *sqlpb.ServerFrame_Done:
-			return rows, nil
+			return nil
 		case *sqlpb.ServerFrame_Error:
 			e := f.Error
-			return nil, &Error{Class: e.Class, Retry: e.Retry, Message: e.Message}
+			return &Error{Class: e.Class, Retry: e.Retry, Message: e.Message}
 		}
 	}
-	return nil, outcomeUnknown(fmt.Errorf("lost node %d before its answer: %w", peer, err))
+	return outcomeUnknown(fmt.Errorf("lost node %d before its answer: %w", peer, err))
 }
 
 func (s *session) transfer(ctx context.Context, _ raft.Term, args []string) (*table, *Error) {

@@ -22,7 +22,8 @@ const (
 	// healInterval is the time between two looks at what this node applies.
 	healInterval = time.Second / 2
 	// healPatience is how long applying may fail before a snapshot is asked for. A database whose content is damaged is not
-	// waited for; one without room is not given another copy, which needs more of it.
+	// waited for; one without room is not given another copy, which needs more of it; nor is one whose restore waits for a file
+	// that a member gives it.
 	healPatience = 30 * time.Second
 	// healPause is the pause after the first request, and maxHealPause the longest one: each is twice the one before.
 	healPause    = 5 * time.Second
@@ -74,7 +75,7 @@ func (n *Node) healOnce(ctx context.Context, now time.Time) {
 	if h.since.IsZero() {
 		h.since, h.next, h.pause = now, now, healPause
 	}
-	patient := quarantined == nil && !engine.Damaged(failed) && now.Sub(h.since) < healPatience
+	patient := quarantined == nil && !engine.Damaged(failed) && (now.Sub(h.since) < healPatience || n.restores.awaitsFile(failed))
 	if engine.Full(failed) || patient || now.Before(h.next) {
 		return
 	}

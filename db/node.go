@@ -43,6 +43,7 @@ type Node struct {
 	snapshots snapshots
 	exports   exports
 	healer    healer
+	restores  restores
 	gate      gate
 
 	// opened is closed when all parts stand: what peers and clients send before waits, or is dropped.
@@ -114,6 +115,7 @@ func (n *Node) open(ctx context.Context) error {
 	n.group.Go(func() { n.watchLeader(n.ctx) })
 	n.group.Go(func() { n.watchClock(n.ctx) })
 	n.group.Go(func() { n.heal(n.ctx) })
+	n.group.Go(func() { n.watchRestores(n.ctx) })
 	n.group.Go(func() { n.watchChains(n.ctx) })
 	n.log.Info("node is up", "node", n.self.Node, "name", n.self.Name, "cluster", n.self.Cluster, "address", n.address)
 	return nil

@@ -54,10 +54,13 @@ func (n *Node) openEngine() (err error) {
 	if err := snapshot.Clean(copies); err != nil {
 		return err
 	}
-	if n.engine, err = engine.Open(engine.Config{Dir: n.dir.file("db"), SnapshotDir: copies, Logger: n.log}); err != nil {
+	if n.engine, err = engine.Open(engine.Config{Dir: n.dir.file("db"), SnapshotDir: copies, StageDir: n.dir.file(stageDir), Logger: n.log}); err != nil {
 		return fmt.Errorf("opening the database: %w", err)
 	}
 	if n.snapshots.arrivals, err = snapshot.OpenArrivals(wal.OS(), copies); err != nil {
+		return err
+	}
+	if n.restores.stage, err = openStage(n.dir.file(stageDir), n.engine); err != nil {
 		return err
 	}
 	if cluster := n.engine.Cluster(); cluster != (identity.Cluster{}) && cluster != n.cluster {

@@ -69,10 +69,11 @@ func (c *Conn) Execute(ctx context.Context, r Request) (*Results, error) {
 }
 
 // safeVerbs are the control verbs that change nothing.
-var safeVerbs = map[string]bool{"nodes": true, "status": true, "leader": true, "health": true, "sessions": true, "backup": true, "dump": true}
+var safeVerbs = map[string]bool{"nodes": true, "status": true, "leader": true, "health": true, "sessions": true, "backup": true, "dump": true,
+	"upload": true} // a piece that comes twice is taken once
 
-// longVerbs bring as much as the database holds: only the caller's context bounds them, and not Config.Timeout.
-var longVerbs = map[string]bool{"backup": true, "dump": true}
+// longVerbs take the time that the size of the database asks for: only the caller's context bounds them, and not Config.Timeout.
+var longVerbs = map[string]bool{"backup": true, "dump": true, "restore": true}
 
 // Control asks the node about the cluster, or to change it. The answer is rows, as of a statement.
 func (c *Conn) Control(ctx context.Context, verb string, args ...string) (*Results, error) {
