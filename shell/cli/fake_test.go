@@ -96,6 +96,8 @@ type fakeCluster struct {
 	pings   int
 	// answer returns the rows of a request; nil: none.
 	answer func(ctx context.Context, request repl.Request) ([][]any, error)
+	// rows are the answers to control verbs; without one the answer is the request.
+	rows map[string][][]any
 }
 
 func (c *fakeCluster) Open(context.Context) (repl.Client, error) {
@@ -138,6 +140,9 @@ func (f *fakeClient) Control(ctx context.Context, verb string, args ...string) (
 	f.cluster.control = append(f.cluster.control, words)
 	if verb == "health" {
 		return nil, &repl.Error{Class: repl.ClassNoQuorum, Message: "no quorum", Offset: -1}
+	}
+	if rows, known := f.cluster.rows[verb]; known {
+		return &fakeResults{rows: rows}, nil
 	}
 	return &fakeResults{rows: [][]any{{words}}}, nil
 }

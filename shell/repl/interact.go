@@ -47,6 +47,9 @@ type Editor interface {
 // prompt. It returns nil or an *Exit.
 func (s *Shell) Interact(ctx context.Context, editor Editor) error {
 	s.keep = true
+	if s.Confirm == nil {
+		s.Confirm = func(_ context.Context, question string) (bool, error) { return ask(editor, question) }
+	}
 	s.greet()
 	splitter, typed, aborts := NewSplitter(), []string(nil), 0
 	for {
@@ -85,6 +88,24 @@ func (s *Shell) Interact(ctx context.Context, editor Editor) error {
 			typed = nil
 		}
 	}
+}
+
+// ask is Options.Confirm by an Editor. Ctrl-C and the end of the input are no.
+func ask(editor Editor, question string) (bool, error) {
+	line, err := editor.Prompt(question)
+	if errors.Is(err, ErrAborted) || errors.Is(err, io.EOF) {
+		return false, nil
+	}
+	return err == nil && Agrees(line), err
+}
+
+// Agrees reports whether the answer to a question is yes.
+func Agrees(answer string) bool {
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "y", "yes":
+		return true
+	}
+	return false
 }
 
 func (s *Shell) greet() {

@@ -35,6 +35,10 @@ type Options struct {
 	// Abort ends the program. It is called on a second interrupt while the first has not ended the statement yet.
 	Abort func()
 
+	// Confirm asks the person a question that is answered with yes or no. Nil: nobody is there, unless Interact is called,
+	// which asks by its Editor.
+	Confirm func(ctx context.Context, question string) (bool, error)
+
 	// Commands are dot commands besides the shell's own.
 	Commands []Command
 	// Now is the clock; nil: time.Now.
