@@ -48,7 +48,7 @@ var verbs = map[string]verb{
 	"promote":       {role: identity.RoleAdmin, leader: true, minimum: 1, maximum: 1, run: (*session).promote},
 	"remove":        {role: identity.RoleAdmin, leader: true, minimum: 1, maximum: 1, run: (*session).remove},
 	"verify":        {role: identity.RoleAdmin, leader: true, run: (*session).verify},
-	"verified":      {role: identity.RoleRead, peers: true, minimum: 1, maximum: 1, run: (*session).verified},
+	"verified":      {role: identity.RoleRead, peers: true, minimum: 2, maximum: 2, run: (*session).verified},
 	"set":           {role: identity.RoleAdmin, leader: true, minimum: 1, maximum: command.MaxSettings, run: (*session).set},
 	"token":         {role: identity.RoleAdmin, leader: true, maximum: 1, run: (*session).token},
 	"admit":         {role: identity.RoleAdmin, leader: true, peers: true, minimum: 2, maximum: 2, run: (*session).admit},

@@ -16,6 +16,7 @@ import (
 //
 //	node.json    written last when a node is made, by rename: a directory that has it is whole
 //	node.json.new  there while a node is being made; with it and without node.json the rest is a torso
+//	quarantine   why the database is not to be used, while it is not; replaced by rename
 //	LOCK         flocked while a process uses the directory
 type directory struct {
 	path string
@@ -140,11 +141,16 @@ func (d *directory) commit(node nodeFile) error {
 	if err != nil {
 		return fmt.Errorf("encoding node.json: %w", err)
 	}
-	if err := writeSynced(d.file("node.json.new"), append(content, '\n')); err != nil {
-		return fmt.Errorf("writing node.json: %w", err)
+	return d.replace("node.json", append(content, '\n'))
+}
+
+// replace writes a file of the directory: after a crash it holds what it held before, or the new content, durably.
+func (d *directory) replace(name string, content []byte) error {
+	if err := writeSynced(d.file(name+".new"), content); err != nil {
+		return fmt.Errorf("writing %s: %w", name, err)
 	}
-	if err := os.Rename(d.file("node.json.new"), d.file("node.json")); err != nil {
-		return fmt.Errorf("writing node.json: %w", err)
+	if err := os.Rename(d.file(name+".new"), d.file(name)); err != nil {
+		return fmt.Errorf("writing %s: %w", name, err)
 	}
 	return syncDirectory(d.path)
 }

@@ -2,11 +2,6 @@ package db
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
 	"slices"
 	"strconv"
 	"sync"
@@ -16,8 +11,8 @@ import (
 )
 
 // Two replicas that have executed the same entries to the same ends have the same result chain (engine.Chain). Each node
-// compares its own with those of the voters, at an index that all have passed, once a second while entries are applied. It
-// judges nobody but itself: a node whose chain is another one than that of a majority of the voters has diverged, whether
+// compares its own with those of the voters, at an index that it had applied at the comparison before, so that the others had
+// time to pass it, every chainInterval while entries are applied. It judges nobody but itself: a node whose chain is another one than that of a majority of the voters has diverged, whether
 // it leads or not, and quarantines itself. Where no chain has a majority nobody can say who is right, and all stop.
 
 const (
@@ -25,8 +20,6 @@ const (
 	chainInterval = time.Second / 2
 	// chainAnswer bounds the answer of a peer.
 	chainAnswer = 2 * time.Second
-	// quarantineName is the file that says that this node's database is quarantined, so that a restart does not forget it.
-	quarantineName = "quarantine"
 )
 
 // verdict is what a comparison of chains came to.
@@ -58,38 +51,6 @@ func judgeChains(mine uint64, voters []raft.ID, chains map[raft.ID]uint64) verdi
 	}
 	// Those that did not answer may still make a majority of something.
 	return verdict{diverged: most+len(voters)-known < majority}
-}
-
-// quarantine is what the file of that name holds.
-type quarantine struct {
-	Index  raft.Index `json:"index"`
-	Mine   string     `json:"mine"`
-	Others string     `json:"others"`
-}
-
-func (q quarantine) Error() string {
-	if q.Others == "" {
-		return fmt.Sprintf("at index %d its result chain is %s, and no chain is that of a majority of the voters: nobody can say which node is right", q.Index, q.Mine)
-	}
-	return fmt.Sprintf("at index %d its result chain is %s, and that of a majority of the voters is %s", q.Index, q.Mine, q.Others)
-}
-
-// recallQuarantine stops the database at the start of a node that was quarantined when it ended.
-func (n *Node) recallQuarantine() error {
-	text, err := os.ReadFile(n.dir.file(quarantineName))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	var q quarantine
-	if err == nil {
-		err = json.Unmarshal(text, &q)
-	}
-	if err != nil {
-		return fmt.Errorf("reading why this node was quarantined: %w", err)
-	}
-	n.engine.Quarantine(q)
-	n.log.Error("this node is quarantined: it serves nothing until a snapshot has replaced its database", "node", n.self.Node, "err", q)
-	return nil
 }
 
 // watchChains compares chains while entries are applied, until the node closes.
@@ -127,44 +88,12 @@ func (n *Node) compareChains(ctx context.Context, at raft.Index) (told bool) {
 	if !v.diverged {
 		return len(v.sound) > 0
 	}
-	q := quarantine{Index: at, Mine: hexChain(mine.Hash)}
+	q := quarantine{Index: at, Mine: hexChain(mine.Hash), Sound: v.sound}
 	if len(v.sound) > 0 {
 		q.Others = hexChain(v.right)
 	}
-	n.quarantine(q, v.sound)
+	n.quarantine(mine, q)
 	return true
-}
-
-func hexChain(hash uint64) string { return fmt.Sprintf("%016x", hash) }
-
-// quarantine stops this node's database, durably.
-func (n *Node) quarantine(q quarantine, sound []raft.ID) {
-	n.engine.Quarantine(q)
-	n.healer.mu.Lock()
-	n.healer.sound = sound
-	n.healer.mu.Unlock()
-	n.updateFitness()
-	n.log.Error("this node has diverged: it serves nothing until a snapshot has replaced its database", "node", n.self.Node, "err", q)
-	text, err := json.Marshal(q)
-	if err == nil {
-		err = errors.Join(writeSynced(n.dir.file(quarantineName), text), syncDirectory(n.dir.path))
-	}
-	if err != nil {
-		n.log.Error("cannot note that this node is quarantined: it will find out again after a restart", "node", n.self.Node, "err", err)
-	}
-}
-
-// released takes note that a snapshot has ended the quarantine.
-func (n *Node) released() {
-	err := os.Remove(n.dir.file(quarantineName))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		n.log.Error("cannot remove the note that this node was quarantined", "node", n.self.Node, "err", err)
-	default:
-		n.updateFitness()
-		n.log.Info("this node's database was replaced: it is quarantined no more", "node", n.self.Node)
-	}
 }
 
 // updateFitness tells the core whether this node may lead.
@@ -213,19 +142,4 @@ func (s *session) chain(_ context.Context, _ raft.Term, args []string) (*table, 
 		t.rows = [][]any{{int64(chain.Hash)}}
 	}
 	return t, nil
-}
-
-// refuseQuarantined is the answer to every request while this node's database is quarantined: another node may be asked.
-func (n *Node) refuseQuarantined() *Error {
-	why := n.engine.Quarantined()
-	if why == nil {
-		return nil
-	}
-	return quarantinedError(why)
-}
-
-func quarantinedError(why error) *Error {
-	e := shuttingDown()
-	e.Message = fmt.Sprintf("%v; ask another node", why)
-	return e
 }

@@ -38,9 +38,6 @@ const (
 type healer struct {
 	// needs says that this node wants a snapshot of what its log holds.
 	needs atomic.Bool
-	mu    sync.Mutex // guards sound
-	// sound are the nodes that have the chain of a majority, as of when this one was found to have another.
-	sound []raft.ID
 	// giving is held while a snapshot is on its way to one that asked.
 	giving sync.Mutex
 
@@ -94,18 +91,12 @@ func (n *Node) healOnce(ctx context.Context, now time.Time) {
 	}
 }
 
-// donors are the nodes to ask, the leader first. A node that has diverged asks those that have what the majority has; after a
-// restart any, for those that have not are quarantined themselves. Where nobody can say who is right, nobody is asked.
+// donors are the nodes to ask, the leader first.
 func (n *Node) donors() []raft.ID {
 	status := n.replica.Status()
 	donors := slices.Clone(status.Configuration.Voters)
 	if q := (quarantine{}); errors.As(n.engine.Quarantined(), &q) {
-		n.healer.mu.Lock()
-		sound := slices.Clone(n.healer.sound)
-		n.healer.mu.Unlock()
-		if len(sound) > 0 || q.Others == "" {
-			donors = sound
-		}
+		donors = q.donors(donors)
 	}
 	donors = slices.DeleteFunc(donors, func(id raft.ID) bool { return id == n.self.Node })
 	slices.SortStableFunc(donors, func(a, b raft.ID) int {

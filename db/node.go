@@ -45,6 +45,7 @@ type Node struct {
 	healer    healer
 	restores  restores
 	gate      gate
+	noted     quarantineNote
 
 	// opened is closed when all parts stand: what peers and clients send before waits, or is dropped.
 	opened chan struct{}

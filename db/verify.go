@@ -3,8 +3,10 @@ package db
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -16,6 +18,9 @@ import (
 
 // verifyRetry is the pause between two questions to a member that has not come to the entry yet.
 const verifyRetry = 50 * time.Millisecond
+
+// verifyLag is how long a member may take to come to the entry. The hashing itself takes the time that it takes.
+const verifyLag = time.Minute
 
 // What the column state says of a member's content.
 const (
@@ -41,7 +46,7 @@ func (s *session) verify(ctx context.Context, term raft.Term, _ []string) (*tabl
 	for i, m := range members {
 		asking.Go(func() {
 			row := []any{int64(m.ID), m.Name, int64(result.Index), nil, nil, nil, nil}
-			if answer, why := n.askVerified(ctx, m.ID, hexID); why != nil {
+			if answer, why := n.askVerified(ctx, m.ID, hexID, result.Index); why != nil {
 				row[6] = why.Error()
 			} else {
 				copy(row[3:6], answer)
@@ -82,19 +87,19 @@ func judgeHashes(rows [][]any) {
 }
 
 // askVerified asks one member for the outcome until it has come so far: hash, rows and seconds.
-func (n *Node) askVerified(ctx context.Context, id raft.ID, hexID string) ([]any, *Error) {
-	for {
+func (n *Node) askVerified(ctx context.Context, id raft.ID, hexID string, index raft.Index) ([]any, *Error) {
+	for begun := time.Now(); ; {
 		var (
 			rows   [][]any
 			failed *Error
 		)
 		if id == n.self.Node {
 			var t *table
-			if t, failed = n.verified(ctx, hexID); failed == nil {
+			if t, failed = n.verified(ctx, hexID, index); failed == nil {
 				rows = t.rows
 			}
 		} else {
-			rows, failed = n.ask(ctx, id, "verified", hexID)
+			rows, failed = n.ask(ctx, id, "verified", hexID, strconv.FormatUint(uint64(index), 10))
 		}
 		switch {
 		case failed == nil && len(rows) == 1 && len(rows[0]) == 3:
@@ -103,6 +108,8 @@ func (n *Node) askVerified(ctx context.Context, id raft.ID, hexID string) ([]any
 			return nil, protocolError("node %d answers with something else", id)
 		case !strings.Contains(failed.Message, engine.ErrVerificationUnknown.Error()) || !n.endpoint.Connected(id) && id != n.self.Node:
 			return nil, failed
+		case time.Since(begun) > verifyLag:
+			return nil, busy(fmt.Sprintf("it has not come to index %d within %v", index, verifyLag))
 		}
 		if _, ended := pause(ctx, verifyRetry, nil); ended != nil {
 			return nil, failed
@@ -112,15 +119,29 @@ func (n *Node) askVerified(ctx context.Context, id raft.ID, hexID string) ([]any
 
 // verified is the verb by which the leader asks a member for its outcome.
 func (s *session) verified(ctx context.Context, _ raft.Term, args []string) (*table, *Error) {
-	return s.node.verified(ctx, args[0])
+	index, err := strconv.ParseUint(args[1], 10, 63)
+	if err != nil {
+		return nil, protocolError("%q is no index", args[1])
+	}
+	return s.node.verified(ctx, args[0], raft.Index(index))
 }
 
-func (n *Node) verified(ctx context.Context, hexID string) (*table, *Error) {
+func (n *Node) verified(ctx context.Context, hexID string, index raft.Index) (*table, *Error) {
+	if refused := n.refuseQuarantined(); refused != nil {
+		return nil, refused
+	}
 	var id [8]byte
 	if b, err := hex.DecodeString(hexID); err != nil || copy(id[:], b) != len(id) {
 		return nil, protocolError("%q names no verification", hexID)
 	}
+	base, err := n.engine.Base() // waits for a running Apply: what is applied by now is known, or never will be
+	if err != nil {
+		return nil, busy(err.Error())
+	}
 	v, err := n.engine.Verification(ctx, id)
+	if errors.Is(err, engine.ErrVerificationUnknown) && base.Applied.Index >= index {
+		return nil, busy(fmt.Sprintf("it was restarted after index %d, or got a snapshot of a later one: verify again", index))
+	}
 	if err != nil {
 		return nil, busy(err.Error())
 	}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -35,19 +37,59 @@ func dataOf(c *testcluster.Cluster, i int) string {
 	return filepath.Join(filepath.Dir(filepath.Dir(c.Credential())), fmt.Sprintf("n%d", i))
 }
 
-// diverge starts a cluster one of whose nodes holds other rows than the rest, without anybody knowing.
-func diverge(t *testing.T, nodes int) (c *testcluster.Cluster, leader, other int) {
+// journal is what the nodes of a cluster log.
+type journal struct {
+	t  *testing.T
+	mu sync.Mutex // guards lines
+	// lines are those that were written.
+	lines []string
+}
+
+func (j *journal) Write(line []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.lines = append(j.lines, string(line))
+	return j.t.Output().Write(line)
+}
+
+// diverged are the nodes that found out that they differ from a majority.
+func (j *journal) diverged() (nodes []string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, line := range j.lines {
+		if _, attributes, is := strings.Cut(line, "this node has diverged"); is {
+			_, name, _ := strings.Cut(attributes, " name=")
+			nodes = append(nodes, strings.Fields(name)[0])
+		}
+	}
+	return nodes
+}
+
+// diverge starts a cluster one of whose nodes holds other rows than the rest, without anybody knowing: a learner if there
+// is one, else a voter that does not lead.
+func diverge(t *testing.T, nodes, learners int) (c *testcluster.Cluster, logged *journal, leader, other int) {
 	t.Helper()
-	c = startCluster(t, nodes)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
-	leader, err := c.Leader(ctx)
+	logged = &journal{t: t}
+	c, err := testcluster.Start(ctx, testcluster.Config{Nodes: nodes, Learners: learners, Dir: t.TempDir(), Seed: 1,
+		Logger: slog.New(slog.NewTextHandler(logged, nil))})
 	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if leader, err = c.Leader(ctx); err != nil {
 		t.Fatal(err)
 	}
 	mustAsk(t, ctx, c, leader, "create table t(id integer primary key, b)")
 	mustAsk(t, ctx, c, leader, "insert into t(b) values('a'), ('b'), ('c')")
-	other = leader%nodes + 1
+	if other = leader%nodes + 1; learners > 0 {
+		other = nodes + learners
+	}
 	eventually(t, "the node to have the rows", func(ctx context.Context) error {
 		return want(ctx, c, other, "select count(*) from t", "3")
 	})
@@ -61,7 +103,7 @@ func diverge(t *testing.T, nodes int) (c *testcluster.Cluster, leader, other int
 	eventually(t, "the node to follow", func(ctx context.Context) error {
 		return want(ctx, c, other, "select count(*) from t", "2")
 	})
-	return c, leader, other
+	return c, logged, leader, other
 }
 
 // quarantined waits until a node has stopped, and returns what it says.
@@ -83,31 +125,71 @@ func quarantined(t *testing.T, c *testcluster.Cluster, i int) (why string) {
 	return ""
 }
 
-// A follower whose rows are others than those of the majority stops as soon as a statement has another result there, and gets
-// the rows of the majority; writes do not notice.
+// A follower or learner whose rows are others than those of the majority stops as soon as a statement has another result
+// there, it alone, and gets the rows of the majority; clients of the others do not notice.
 func TestDivergedFollowerHeals(t *testing.T) {
-	c, leader, other := diverge(t, 3)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
-	defer cancel()
-	for i := range 5 {
-		mustAsk(t, ctx, c, leader, fmt.Sprintf("update t set b = 'x%d'", i))
+	for name, learners := range map[string]int{"voter": 0, "learner": 1} {
+		t.Run(name, func(t *testing.T) {
+			c, logged, leader, other := diverge(t, 3, learners)
+			stop := make(chan struct{})
+			written := writeBeside(c, leader, stop)
+			eventually(t, "the node to find out", func(context.Context) error {
+				if len(logged.diverged()) == 0 {
+					return errors.New("nobody did")
+				}
+				return nil
+			})
+			eventually(t, "the node to hold what the others do", func(ctx context.Context) error {
+				return want(ctx, c, other, "select count(*) from t", "3")
+			})
+			close(stop)
+			if err := <-written; err != nil {
+				t.Errorf("a write beside it failed: %v", err)
+			}
+			for i := 1; i <= c.Size(); i++ {
+				sameContent(t, c, leader, i)
+			}
+			eventually(t, "the node to be ready", func(context.Context) error {
+				if _, err := os.Stat(filepath.Join(dataOf(c, other), "quarantine")); err == nil {
+					return errors.New("it is noted as quarantined")
+				}
+				return c.Node(other).Status().Unfit
+			})
+			if stopped := logged.diverged(); len(stopped) != 1 || stopped[0] != fmt.Sprintf("n%d", other) {
+				t.Errorf("%v were quarantined, node %d differed", stopped, other)
+			}
+		})
 	}
-	eventually(t, "the node to hold what the others do", func(ctx context.Context) error {
-		mustAsk(t, ctx, c, leader, "update t set b = 'again'")
-		return want(ctx, c, other, "select count(*) from t", "3")
-	})
-	sameContent(t, c, leader, 1, 2, 3)
-	eventually(t, "the node to be ready", func(context.Context) error {
-		if _, err := os.Stat(filepath.Join(dataOf(c, other), "quarantine")); err == nil {
-			return errors.New("it is noted as quarantined")
-		}
-		return c.Node(other).Status().Unfit
-	})
+}
+
+// writeBeside writes through one node, a statement behind the other, until stop closes, and then tells the first failure.
+// Each statement has another result where a row of t is missing.
+func writeBeside(c *testcluster.Cluster, node int, stop <-chan struct{}) <-chan error {
+	done := make(chan error, 1)
+	config := driver.Config{Addresses: []string{c.Address(node)}, Credential: c.Credential()}
+	go func() {
+		done <- withConn(context.Background(), config, func(conn *driver.Conn) error {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return nil
+				default:
+				}
+				ctx, cancel := context.WithTimeout(context.Background(), patience)
+				_, err := query(ctx, conn, driver.LevelSession, "update t set b = ?", i)
+				cancel()
+				if err != nil {
+					return err
+				}
+			}
+		})
+	}()
+	return done
 }
 
 // The leader is no exception: if it is the one that differs from the majority, it stops and another one leads.
 func TestDivergedLeaderStops(t *testing.T) {
-	c, leader, other := diverge(t, 3)
+	c, logged, leader, other := diverge(t, 3, 0)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
 	third := 6 - leader - other
@@ -131,11 +213,14 @@ func TestDivergedLeaderStops(t *testing.T) {
 		return nil
 	})
 	sameContent(t, c, third, 1, 2, 3)
+	if stopped := logged.diverged(); len(stopped) != 1 || stopped[0] != fmt.Sprintf("n%d", other) {
+		t.Errorf("%v were quarantined, node %d differed", stopped, other)
+	}
 }
 
 // Of two voters that differ nobody can say which is right: both stop and say so, also after a restart.
 func TestTwoThatDifferStop(t *testing.T) {
-	c, leader, other := diverge(t, 2)
+	c, _, leader, other := diverge(t, 2, 0)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
 	mustAsk(t, ctx, c, leader, "update t set b = 'x'")

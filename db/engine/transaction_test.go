@@ -161,7 +161,7 @@ func TestTransactionOver(t *testing.T) {
 			return x.Err()
 		}, "closed"},
 		"quarantine": {func(_ *log, e *Engine, x *interactive) error {
-			e.Quarantine(errors.New("it differs"))
+			e.Quarantine(Chain{}, errors.New("it differs"))
 			return x.Err()
 		}, "entries"},
 	} {

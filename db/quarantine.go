@@ -1,0 +1,148 @@
+package db
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"sync"
+
+	"github.com/rsqld/rsqld/db/engine"
+	"github.com/rsqld/rsqld/raft"
+)
+
+// quarantineName is the file that says that this node's database is quarantined, so that a restart does not forget it.
+const quarantineName = "quarantine"
+
+// quarantine is why a node's database is not to be used, and what its file holds.
+type quarantine struct {
+	Index raft.Index `json:"index"`
+	// Mine and Others are the chains at Index, that of this node and that of the majority; without Others there is none.
+	Mine   string `json:"mine"`
+	Others string `json:"others"`
+	// Sound are the voters that had Others: they alone may say what this node should hold.
+	Sound []raft.ID `json:"sound,omitempty"`
+}
+
+func (q quarantine) Error() string {
+	if q.Others == "" {
+		return fmt.Sprintf("at index %d its result chain is %s, and no chain is that of a majority of the voters: nobody can say which node is right", q.Index, q.Mine)
+	}
+	return fmt.Sprintf("at index %d its result chain is %s, and that of a majority of the voters is %s", q.Index, q.Mine, q.Others)
+}
+
+func hexChain(hash uint64) string { return fmt.Sprintf("%016x", hash) }
+
+// donors are those of the voters who may replace the quarantined database: the sound ones, or all voters if no sound one is
+// left, for those that are not sound find out about themselves. Where nobody can say who is right, nobody may.
+func (q quarantine) donors(voters []raft.ID) []raft.ID {
+	if q.Others == "" {
+		return nil
+	}
+	sound := slices.DeleteFunc(slices.Clone(voters), func(id raft.ID) bool { return !slices.Contains(q.Sound, id) })
+	if len(sound) == 0 {
+		return slices.Clone(voters)
+	}
+	return sound
+}
+
+// quarantineNote keeps the file in step with the engine: what one of them is told, the other is told before anybody else
+// looks. Else the end of one quarantine would take the note of the next one with it.
+type quarantineNote struct {
+	mu sync.Mutex // held while both change
+	// written says that the file is there, or may be.
+	written bool
+}
+
+// recallQuarantine stops the database at the start of a node that was quarantined when it ended.
+func (n *Node) recallQuarantine() error {
+	path := n.dir.file(quarantineName)
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading why this node was quarantined: %w", err)
+	}
+	var q quarantine
+	if err := json.Unmarshal(text, &q); err != nil {
+		return fmt.Errorf("%s should say why this node was quarantined, and is damaged (%w): remove the node from the cluster and join a new one, or remove the file to have the node compare its results with the others' again",
+			path, err)
+	}
+	n.noted.mu.Lock()
+	defer n.noted.mu.Unlock()
+	n.noted.written = true
+	n.engine.Quarantine(engine.Chain{}, q)
+	n.log.Error("this node is quarantined: it serves nothing until a snapshot has replaced its database", "node", n.self.Node, "err", q)
+	return nil
+}
+
+// quarantine stops this node's database, durably, because of the chain that was found in it.
+func (n *Node) quarantine(found engine.Chain, q quarantine) {
+	if !n.noteQuarantine(found, q) {
+		return
+	}
+	n.updateFitness()
+}
+
+// noteQuarantine reports false if the database was replaced since the chain was found in it: then it is another one.
+func (n *Node) noteQuarantine(found engine.Chain, q quarantine) bool {
+	n.noted.mu.Lock()
+	defer n.noted.mu.Unlock()
+	if !n.engine.Quarantine(found, q) {
+		return false
+	}
+	n.log.Error("this node has diverged: it serves nothing until a snapshot has replaced its database", "node", n.self.Node, "err", q)
+	text, err := json.Marshal(q)
+	if err == nil {
+		n.noted.written = true
+		err = n.dir.replace(quarantineName, append(text, '\n'))
+	}
+	if err != nil {
+		n.log.Error("cannot note that this node is quarantined: it will find out again after a restart", "node", n.self.Node, "err", err)
+	}
+	return true
+}
+
+// released takes note that a snapshot has ended the quarantine, if one has.
+func (n *Node) released() {
+	if n.forgetQuarantine() {
+		n.updateFitness()
+	}
+}
+
+// forgetQuarantine removes the note of a quarantine that has ended, and reports whether one had.
+func (n *Node) forgetQuarantine() bool {
+	n.noted.mu.Lock()
+	defer n.noted.mu.Unlock()
+	if !n.noted.written || n.engine.Quarantined() != nil {
+		return false
+	}
+	n.noted.written = false
+	err := os.Remove(n.dir.file(quarantineName))
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = syncDirectory(n.dir.path)
+	}
+	if err != nil {
+		n.log.Error("cannot remove the note that this node was quarantined: after a restart it will be again, and get another snapshot", "node", n.self.Node, "err", err)
+	}
+	n.log.Info("this node's database was replaced: it is quarantined no more", "node", n.self.Node)
+	return true
+}
+
+// refuseQuarantined is the answer to every request while this node's database is quarantined: another node may be asked.
+func (n *Node) refuseQuarantined() *Error {
+	why := n.engine.Quarantined()
+	if why == nil {
+		return nil
+	}
+	return quarantinedError(why)
+}
+
+func quarantinedError(why error) *Error {
+	e := shuttingDown()
+	e.Message = fmt.Sprintf("%v; ask another node", why)
+	return e
+}
