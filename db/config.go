@@ -23,7 +23,7 @@ const (
 	// DefaultNoLeaderWait is how long after the last contact with a quorum a write is held before it is refused.
 	DefaultNoLeaderWait = 500 * time.Millisecond
 	// DefaultTimeout bounds the waits of a request that brought no deadline of its own: for a leader, for a quorum, for
-	// entries to be applied. The run of a read is bounded by engine.DefaultReaderTimeout.
+	// entries to be applied. The run of a read is bounded by Config.ReaderTimeout.
 	DefaultTimeout = 10 * time.Second
 	// DefaultMaxStatements bounds the statements of one request.
 	DefaultMaxStatements = 10_000
@@ -64,6 +64,10 @@ type Config struct {
 	NoLeaderWait    time.Duration
 	Timeout         time.Duration
 	MaxStatements   int
+	// MaxReaders (sql.max_readers) is how many reads may be open at once on this node, ReaderTimeout (sql.reader_timeout) how
+	// long one may run. Zero: the defaults of package engine.
+	MaxReaders    int
+	ReaderTimeout time.Duration
 	// TransactionIdle and TransactionTime are those of the node that leads.
 	TransactionIdle, TransactionTime time.Duration
 	// MaxClockAhead is how far this node's clock may be ahead of the median of the voters' clocks before it gives out no
@@ -102,6 +106,8 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.NoLeaderWait, DefaultNoLeaderWait)
 	setDefault(&c.Timeout, DefaultTimeout)
 	setDefault(&c.MaxStatements, DefaultMaxStatements)
+	setDefault(&c.MaxReaders, engine.DefaultMaxReaders)
+	setDefault(&c.ReaderTimeout, engine.DefaultReaderTimeout)
 	setDefault(&c.TransactionIdle, DefaultTransactionIdle)
 	setDefault(&c.TransactionTime, DefaultTransactionTime)
 	setDefault(&c.MaxClockAhead, DefaultMaxClockAhead)
@@ -139,6 +145,9 @@ func (c Config) checkLimits() error {
 	if min(c.ElectionTimeout, c.NoLeaderWait, c.Timeout, c.MaxClockAhead) < 0 || c.MaxStatements < 0 {
 		return fmt.Errorf("%w: election timeout %v, no-leader wait %v, timeout %v, max clock ahead %v, max_statements %d: none may be negative",
 			ErrUsage, c.ElectionTimeout, c.NoLeaderWait, c.Timeout, c.MaxClockAhead, c.MaxStatements)
+	}
+	if c.MaxReaders < 0 || c.ReaderTimeout < 0 {
+		return fmt.Errorf("%w: %d readers for %v: none may be negative", ErrUsage, c.MaxReaders, c.ReaderTimeout)
 	}
 	if min(c.TransactionIdle, c.TransactionTime, c.LogKeepTime) < 0 {
 		return fmt.Errorf("%w: idle transactions for %v, transactions for %v, log entries for %v: none may be negative",

@@ -174,7 +174,7 @@ func (e *execution) classify(ctx context.Context) (write bool, failed *Error) {
 // node has.
 func (e *execution) forwards(failed *Error) bool {
 	switch {
-	case failed.Class != sqlpb.Class_CLASS_SQL:
+	case failed.Class != sqlpb.Class_CLASS_SQL && failed.Class != sqlpb.Class_CLASS_TOO_LARGE: // a limit may have been raised
 		return false
 	case e.level == sqlpb.Level_LEVEL_LOCAL:
 		return e.request.Seq != 0 && !e.request.ReadOnly

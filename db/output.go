@@ -123,7 +123,7 @@ func (e *execution) read(ctx context.Context, sql string, args []*commandpb.Argu
 	if err := e.fresh(ctx); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, engine.DefaultReaderTimeout, engine.ErrReaderTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, e.node.config.ReaderTimeout, engine.ErrReaderTimeout)
 	defer cancel()
 	defer e.cutOff(ctx)()
 	return e.queried(ctx, func() (engine.QueryDone, error) { return e.node.engine.Query(ctx, sql, args, &e.out) })

@@ -54,7 +54,8 @@ func (n *Node) openEngine() (err error) {
 	if err := snapshot.Clean(copies); err != nil {
 		return err
 	}
-	if n.engine, err = engine.Open(engine.Config{Dir: n.dir.file("db"), SnapshotDir: copies, StageDir: n.dir.file(stageDir), Logger: n.log}); err != nil {
+	if n.engine, err = engine.Open(engine.Config{Dir: n.dir.file("db"), SnapshotDir: copies, StageDir: n.dir.file(stageDir), Logger: n.log,
+		MaxReaders: n.config.MaxReaders, ReaderTimeout: n.config.ReaderTimeout}); err != nil {
 		return fmt.Errorf("opening the database: %w", err)
 	}
 	if n.snapshots.arrivals, err = snapshot.OpenArrivals(wal.OS(), copies); err != nil {

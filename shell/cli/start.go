@@ -67,6 +67,8 @@ func startCommand() command {
 			flags.Int64Var(&config.LogKeepBytes, "log-keep-bytes", 0, "newest entries that stay in the log for nodes that were away, in `BYTES` (default 64 MiB)")
 			flags.DurationVar(&config.LogKeepTime, "log-keep-time", 0, "entries younger than `DURATION` stay in the log too (default: bytes alone count)")
 			flags.Int64Var(&config.LogMaxBytes, "log-max-bytes", 0, "most `BYTES` of log, whoever needs more (default 1 GiB)")
+			flags.IntVar(&config.MaxReaders, "max-readers", 0, "most reads that are open at once, `N` (default 64)")
+			flags.DurationVar(&config.ReaderTimeout, "reader-timeout", 0, "a read may run for `DURATION` (default 30s)")
 			flags.DurationVar(&config.TransactionIdle, "transaction-idle", 0, "a transaction that does nothing for `DURATION` ends when others wait to write (default 5s)")
 			flags.DurationVar(&config.TransactionTime, "transaction-time", 0, "a transaction that writes may be open for `DURATION` (default 30s)")
 			flags.StringArrayVar(&o.settings, "set", nil, "a new cluster's setting `KEY=VALUE`, may be repeated")

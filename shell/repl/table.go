@@ -12,6 +12,9 @@ import (
 // with its header, so that memory stays bounded and the first rows appear early.
 const chunkRows = 2000
 
+// chunkBytes is how many bytes of text a chunk may hold before it is printed, however few its rows are.
+const chunkBytes = 8 << 20
+
 // minWrap is the width in columns below which a column is not wrapped to make a table fit the terminal.
 const minWrap = 12
 
@@ -21,6 +24,7 @@ type tableRows struct {
 	w       *bufio.Writer
 	columns []Column
 	chunk   []table.Row
+	bytes   int    // of the chunk's text
 	numbers []bool // column i of the chunk holds numbers and NULLs only
 	chunks  int
 }
@@ -31,7 +35,7 @@ func (r *tableRows) begin(columns []Column) {
 }
 
 func (r *tableRows) reset() {
-	r.chunk = r.chunk[:0]
+	r.chunk, r.bytes = r.chunk[:0], 0
 	r.numbers = make([]bool, len(r.columns))
 	for i := range r.numbers {
 		r.numbers[i] = true
@@ -41,7 +45,9 @@ func (r *tableRows) reset() {
 func (r *tableRows) row(values []any) {
 	row := make(table.Row, len(values))
 	for i, v := range values {
-		row[i] = r.cell(v)
+		shown := r.cell(v)
+		row[i] = shown
+		r.bytes += len(shown)
 		switch v.(type) {
 		case nil, int64, float64:
 		default:
@@ -49,7 +55,7 @@ func (r *tableRows) row(values []any) {
 		}
 	}
 	r.chunk = append(r.chunk, row)
-	if len(r.chunk) >= chunkRows {
+	if len(r.chunk) >= chunkRows || r.bytes >= chunkBytes {
 		r.print()
 	}
 }
