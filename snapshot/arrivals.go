@@ -158,19 +158,19 @@ func (a *Arrivals) prepare(m *Manifest) (wal.File, error) {
 		a.held = remnant{}
 		return nil, errors.Join(err, a.remove(path))
 	}
-	a.held.resize(m.Size, len(m.Chunks))
+	a.held.resize(m)
 	return file, nil
 }
 
-// resize fits the hashes to another size. What is in the place of the chunk in which the shorter content ends has another
+// resize fits the hashes to another size of the content. What is in the place of the chunk in which the shorter content ends has another
 // length with it, and so another hash.
-func (r *remnant) resize(size int64, chunks int) {
-	hashes := make([]Hash, chunks)
+func (r *remnant) resize(m *Manifest) {
+	hashes := make([]Hash, len(m.Chunks))
 	copy(hashes, r.hashes)
-	if end := int(min(r.size, size) / ChunkSize); r.size != size && end < chunks {
+	if end := int(min(r.size, m.Size) / m.chunkBytes()); r.size != m.Size && end < len(hashes) {
 		hashes[end] = Hash{}
 	}
-	r.size, r.hashes = size, hashes
+	r.size, r.hashes = m.Size, hashes
 }
 
 // Discard removes what has arrived of a snapshot of an index below the one given, which nobody will ask for again.

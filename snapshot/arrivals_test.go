@@ -2,7 +2,6 @@ package snapshot
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"errors"
 	"math/rand/v2"
 	"os"
@@ -34,12 +33,8 @@ func receive(t testing.TB, a *Arrivals, m *Manifest) *Incoming {
 
 // describe makes the manifest of some content.
 func describe(index raft.Index, content []byte) *Manifest {
-	m := &Manifest{SnapshotMeta: raft.SnapshotMeta{Size: int64(len(content)),
-		Base: raft.Base{Applied: raft.EntryID{Term: 1, Index: index}, ConfigurationIndex: 1}}}
-	for chunk := range slices.Chunk(content, ChunkSize) {
-		m.Chunks = append(m.Chunks, sha256.Sum256(chunk))
-	}
-	return m
+	m := Describe(raft.SnapshotMeta{Base: raft.Base{Applied: raft.EntryID{Term: 1, Index: index}, ConfigurationIndex: 1}}, content, 0)
+	return &m
 }
 
 // bring gives an Incoming up to most of the chunks that it lacks, by what differs from what it holds, and returns how many

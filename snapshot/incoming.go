@@ -87,7 +87,7 @@ func (in *Incoming) Gather(ctx context.Context, conn *sqlite.Conn) error {
 // recall hashes a file that another process has left, and moves chunks that are in the file and not in their place.
 func (in *Incoming) recall(ctx context.Context) error {
 	if in.unread {
-		nothing := sha256.Sum256(make([]byte, ChunkSize))
+		nothing := sha256.Sum256(make([]byte, in.manifest.chunkBytes()))
 		for at := range in.hashes {
 			b, err := in.read(at)
 			if err := errors.Join(err, context.Cause(ctx)); err != nil {

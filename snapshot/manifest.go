@@ -1,9 +1,11 @@
 package snapshot
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/rsqld/rsqld/raft"
 )
@@ -25,14 +27,29 @@ type Manifest struct {
 	raft.SnapshotMeta
 	// Chunks are the hashes of the content's chunks, in order.
 	Chunks []Hash
+	// ChunkBytes is the length of a chunk, where it is not ChunkSize: zero is. It does not travel, and all snapshots that
+	// arrive in one place have the same.
+	ChunkBytes int
 }
+
+// Describe makes the manifest of some content.
+func Describe(meta raft.SnapshotMeta, content []byte, chunkBytes int) Manifest {
+	m := Manifest{SnapshotMeta: meta, ChunkBytes: chunkBytes}
+	m.Size = int64(len(content))
+	for chunk := range slices.Chunk(content, int(m.chunkBytes())) {
+		m.Chunks = append(m.Chunks, sha256.Sum256(chunk))
+	}
+	return m
+}
+
+func (m *Manifest) chunkBytes() int64 { return int64(cmp.Or(m.ChunkBytes, ChunkSize)) }
 
 // ErrManifest says that a manifest contradicts itself, or is beyond MaxChunks.
 var ErrManifest = errors.New("malformed manifest of a snapshot")
 
 // Check refuses a manifest that no Take has made.
 func (m *Manifest) Check() error {
-	switch chunks := (m.Size + ChunkSize - 1) / ChunkSize; {
+	switch chunks := (m.Size + m.chunkBytes() - 1) / m.chunkBytes(); {
 	case m.Size <= 0 || m.Size > MaxChunks*ChunkSize:
 		return fmt.Errorf("%w: it is %d bytes long, the most is %d", ErrManifest, m.Size, int64(MaxChunks*ChunkSize))
 	case chunks != int64(len(m.Chunks)):
@@ -45,6 +62,6 @@ func (m *Manifest) Check() error {
 
 // Extent returns where a chunk begins and how long it is. The chunk must be one of the manifest's.
 func (m *Manifest) Extent(chunk int) (offset int64, length int) {
-	offset = int64(chunk) * ChunkSize
-	return offset, int(min(ChunkSize, m.Size-offset))
+	offset = int64(chunk) * m.chunkBytes()
+	return offset, int(min(m.chunkBytes(), m.Size-offset))
 }

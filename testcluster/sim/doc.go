@@ -1,6 +1,6 @@
 // Package sim is a deterministic simulator: whole clusters in virtual time, in one goroutine, from one seed. It runs the
-// real consensus core (raft), its real event handler and applier (raft/replica) and the real log (raft/wal) over simulated
-// disks, a simulated network and simulated clocks, does them harm in every way it knows, and checks after each event that
+// real consensus core (raft), its real event handler and applier (raft/replica), the real log (raft/wal) and the real receiver
+// of snapshots (snapshot.Arrivals) over simulated disks, a simulated network and simulated clocks, does them harm in every way it knows, and checks after each event that
 // nothing is promised that could be broken.
 //
 // # Model
@@ -19,7 +19,8 @@
 // the clocks, limits that are small enough to be reached, and how often the nemesis takes each kind of action: crashes
 // with and without the power, death within an operation, pauses up to 10 s, cuts of groups, of one node, of single
 // directions and of random graphs, clogged directions, transfers, changes of members one or several at a time, new nodes,
-// stalled disks, failing operations, full disks, damage to what is durable, empty disks. Damage stays within an Atlas: no
+// stalled disks, failing operations, full disks, damage to what is durable, empty disks, leaders cut off until they need a
+// snapshot. A snapshot comes in chunks and is cut at any of them. Damage stays within an Atlas: no
 // entry may be lost on a majority.
 //
 // # Invariants

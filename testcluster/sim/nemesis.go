@@ -31,12 +31,13 @@ const (
 	actReplaceDisk
 	actCompact
 	actForget
+	actStrand
 	actionKinds
 )
 
 func (k actionKind) String() string {
 	return [...]string{"crash", "kill", "die within", "crash all", "pause", "transfer", "change", "partition", "heal", "clog",
-		"stall", "disk errors", "full disk", "damage", "replace disk", "compact", "forget"}[k]
+		"stall", "disk errors", "full disk", "damage", "replace disk", "compact", "forget", "strand"}[k]
 }
 
 // nemesis does harm, and changes the cluster, all the time that the phase of faults lasts.
@@ -109,6 +110,8 @@ func (n *nemesis) take(kind actionKind, chance *rand.Rand) {
 		n.partition(chance)
 	case actForget:
 		n.forget(chance)
+	case actStrand:
+		n.strand(chance)
 	case actCompact:
 		trailing := raft.Index(chance.IntN(3) * chance.IntN(40))
 		for _, v := range w.nodes {
@@ -246,6 +249,34 @@ func (n *nemesis) partition(chance *rand.Rand) {
 		}
 	}
 	w.after(exponential(chance, 3*time.Second), w.network.heal)
+}
+
+// strand cuts a leader off, with entries that only it has, until the logs of the others begin later than where it parted from
+// them: it needs a snapshot, and what its log holds at the snapshot's index and behind it is another history.
+func (n *nemesis) strand(chance *rand.Rand) {
+	w := n.world
+	leader := w.leader()
+	if leader == nil {
+		return
+	}
+	w.counts.Partitions++
+	for _, other := range w.nodes {
+		if other != leader {
+			w.network.cut[[2]raft.ID{leader.id, other.id}] = true
+			w.network.cut[[2]raft.ID{other.id, leader.id}] = true
+		}
+	}
+	w.after(T+exponential(chance, T), func() {
+		if w.calm || w.violation != nil {
+			return
+		}
+		for _, v := range w.nodes {
+			if v.up && v != leader {
+				v.compact(v.machine.applied.Index)
+			}
+		}
+		w.network.heal()
+	})
 }
 
 // change asks the leader for another configuration, of one node or of several.

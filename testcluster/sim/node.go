@@ -9,6 +9,7 @@ import (
 	"github.com/rsqld/rsqld/raft"
 	"github.com/rsqld/rsqld/raft/replica"
 	"github.com/rsqld/rsqld/raft/wal"
+	chunks "github.com/rsqld/rsqld/snapshot"
 )
 
 const (
@@ -79,8 +80,9 @@ type node struct {
 	applying       bool
 	// restoring says that the state machine is being replaced.
 	restoring bool
-	// installing answers the sender of the snapshot that is being installed.
+	// installing answers the sender of the snapshot that is being installed; arrivals is where the next one arrives.
 	installing func(error)
+	arrivals   *chunks.Arrivals
 	// role and term are as the checker has seen them.
 	role    raft.Role
 	term    raft.Term

@@ -7,6 +7,7 @@ import (
 	"github.com/rsqld/rsqld/raft"
 	"github.com/rsqld/rsqld/raft/replica"
 	"github.com/rsqld/rsqld/raft/wal"
+	chunks "github.com/rsqld/rsqld/snapshot"
 )
 
 // What begins and ends a process on a simulated disk.
@@ -19,6 +20,9 @@ func (n *node) start() {
 	n.life++
 	w := n.world
 	log, recovered, err := n.open()
+	if err == nil {
+		n.arrivals, err = chunks.OpenArrivals(n.disk.Mount(), snapshotDir)
+	}
 	switch {
 	case n.disk.Dead():
 		n.end(true)

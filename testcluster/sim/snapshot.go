@@ -2,35 +2,26 @@ package sim
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/gob"
-	"errors"
 	"io"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/rsqld/rsqld/raft"
 	"github.com/rsqld/rsqld/raft/wal"
 )
 
-// A snapshot is brought from one node to another beside the messages: what package snapshot streams in chunks arrives here
-// whole or not at all, after a while, and may come to a later process than the one that it was sent to, or twice.
+// What a machine holds, as bytes, and what puts it in the place of what another one holds. How it travels is in transfer.go.
 
-const (
-	// snapshotDelay is the mean time that a snapshot is on its way.
-	snapshotDelay = 50 * time.Millisecond
-	// snapshotLimit is how long the sender waits for the receiver.
-	snapshotLimit = 2 * time.Second
-	// restoreDelay is the mean time of its installation.
-	restoreDelay = 10 * time.Millisecond
-)
+// restoreDelay is the mean time of an installation.
+const restoreDelay = 10 * time.Millisecond
 
-// errSnapshot is a transfer that has failed.
-var errSnapshot = errors.New("simulated transfer: nothing came back in time")
-
-// image is a machine's content as it travels.
+// image is the part of a machine's content whose length varies.
 type image struct {
-	Base    raft.Base
-	Chain   uint64
-	Content map[uint8]Content
+	Base  raft.Base
+	Chain uint64
 }
 
 // snapshot is the content of a machine at one moment.
@@ -42,24 +33,38 @@ type snapshot struct {
 func (s snapshot) Meta() raft.SnapshotMeta { return s.meta }
 func (s snapshot) Close() error            { return nil }
 
-// Snapshot implements raft.Snapshotter.
+// Snapshot implements raft.Snapshotter. Equal keys and contents are at equal places, so that two snapshots have much in common.
 func (m *machine) Snapshot() (raft.SnapshotReader, error) {
-	var b bytes.Buffer
-	if err := gob.NewEncoder(&b).Encode(image{m.base, m.chain, m.content}); err != nil {
+	b := binary.BigEndian.AppendUint64(nil, uint64(len(m.content)))
+	for _, key := range slices.Sorted(maps.Keys(m.content)) {
+		b = binary.BigEndian.AppendUint64(b, uint64(key))
+		b = binary.BigEndian.AppendUint64(b, uint64(m.content[key]))
+	}
+	rest := bytes.NewBuffer(b)
+	if err := gob.NewEncoder(rest).Encode(image{m.base, m.chain}); err != nil {
 		return nil, err
 	}
-	return snapshot{bytes.NewReader(b.Bytes()), raft.SnapshotMeta{Base: m.base, Size: int64(b.Len())}}, nil
+	return snapshot{bytes.NewReader(rest.Bytes()), raft.SnapshotMeta{Base: m.base, Size: int64(rest.Len())}}, nil
 }
 
 // Restore implements raft.Snapshotter. It is one durable step.
 func (m *machine) Restore(meta raft.SnapshotMeta, content io.ReaderAt) error {
-	var i image
-	if err := gob.NewDecoder(io.NewSectionReader(content, 0, meta.Size)).Decode(&i); err != nil {
+	from := io.NewSectionReader(content, 0, meta.Size)
+	var count uint64
+	if err := binary.Read(from, binary.BigEndian, &count); err != nil {
 		return err
 	}
-	m.base, m.applied, m.chain, m.content = i.Base, i.Base.Applied, i.Chain, i.Content
-	if m.content == nil {
-		m.content = map[uint8]Content{}
+	pairs := make([][2]uint64, min(count, 1<<8))
+	if err := binary.Read(from, binary.BigEndian, pairs); err != nil {
+		return err
+	}
+	var i image
+	if err := gob.NewDecoder(from).Decode(&i); err != nil {
+		return err
+	}
+	m.base, m.applied, m.chain, m.content = i.Base, i.Base.Applied, i.Chain, map[uint8]Content{}
+	for _, pair := range pairs {
+		m.content[uint8(pair[0])] = Content(pair[1])
 	}
 	m.undo, m.restored = nil, true
 	m.node.world.checker.restored(m.node)
@@ -68,62 +73,6 @@ func (m *machine) Restore(meta raft.SnapshotMeta, content io.ReaderAt) error {
 
 // Durable implements raft.Snapshotter. The world undoes what was not durable by undo, and compacts by what is.
 func (m *machine) Durable() (raft.Base, error) { m.undo = m.undo[:0]; return m.base, nil }
-
-// courier is what brings a node's snapshots to others, and to its own machine. It implements replica.Snapshots.
-type courier struct{ *node }
-
-// Send implements replica.Snapshots.
-func (c courier) Send(to raft.ID) {
-	n := c.node
-	content, err := n.machine.Snapshot()
-	if err != nil {
-		n.world.fail("snapshot", "node %d: %v", n.id, err)
-		return
-	}
-	w, life, ended := n.world, n.life, false
-	end := func(err error) {
-		if !ended {
-			ended = true
-			n.later(life, 0, func() {
-				n.handler.SnapshotSent(to, err)
-				n.processUnlessPaused()
-			})
-		}
-	}
-	w.after(snapshotLimit, func() { end(errSnapshot) })
-	copies := 1
-	if happens(w.network.chance, w.swarm.duplicate) {
-		copies++
-	}
-	for range copies {
-		w.network.carry(n.id, to, exponential(w.network.chance, snapshotDelay), func() {
-			w.node(to).arrive(content, func(err error) {
-				w.network.carry(to, n.id, exponential(w.network.chance, w.swarm.delay), func() { end(err) })
-			})
-		})
-	}
-}
-
-// arrive offers a snapshot to the process. answer tells the sender what became of it.
-func (n *node) arrive(content raft.SnapshotReader, answer func(error)) {
-	if !n.up {
-		return
-	}
-	n.later(n.life, 0, func() {
-		meta := content.Meta()
-		n.world.note(n.id, "is offered a snapshot of %v, log ends at %v", meta.Applied, n.shadow.last())
-		err := n.handler.SnapshotArrived(meta, content)
-		switch {
-		case err == nil:
-			n.installing = answer
-		case errors.Is(err, raft.ErrStale):
-			answer(nil)
-		default:
-			answer(err)
-		}
-		n.processUnlessPaused()
-	})
-}
 
 // Restore implements replica.Snapshots.
 func (c courier) Restore(meta raft.SnapshotMeta, content io.ReaderAt) {

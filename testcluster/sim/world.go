@@ -81,6 +81,8 @@ func (v *Violation) String() string {
 // Counts say how much a run has tested.
 type Counts struct {
 	Seeds, SimSeconds, Events, Commits, Elections, Crashes, Partitions, DiskFaults, ConfigChanges, Checks int
+	// SnapshotCuts counts transfers that were cut, SnapshotBytesKept what had arrived before the next one began.
+	SnapshotCuts, SnapshotBytesKept int
 }
 
 // Add adds the counts of another run.
@@ -92,12 +94,13 @@ func (c *Counts) Add(other Counts) {
 
 func (c *Counts) fields() []*int {
 	return []*int{&c.Seeds, &c.SimSeconds, &c.Events, &c.Commits, &c.Elections, &c.Crashes, &c.Partitions, &c.DiskFaults,
-		&c.ConfigChanges, &c.Checks}
+		&c.ConfigChanges, &c.SnapshotCuts, &c.SnapshotBytesKept, &c.Checks}
 }
 
 func (c Counts) String() string {
-	return fmt.Sprintf("seeds=%d sim_seconds=%d events=%d commits=%d elections=%d crashes=%d partitions=%d disk_faults=%d config_changes=%d checks=%d",
-		c.Seeds, c.SimSeconds, c.Events, c.Commits, c.Elections, c.Crashes, c.Partitions, c.DiskFaults, c.ConfigChanges, c.Checks)
+	return fmt.Sprintf("seeds=%d sim_seconds=%d events=%d commits=%d elections=%d crashes=%d partitions=%d disk_faults=%d config_changes=%d snapshot_cuts=%d snapshot_bytes_kept=%d checks=%d",
+		c.Seeds, c.SimSeconds, c.Events, c.Commits, c.Elections, c.Crashes, c.Partitions, c.DiskFaults, c.ConfigChanges,
+		c.SnapshotCuts, c.SnapshotBytesKept, c.Checks)
 }
 
 // Result is what one run came to.
