@@ -48,5 +48,5 @@
 // # What it does not do
 //
 // Two transactions that write never run side by side: one waits for the other, and every plain write does. Of two voters nobody
-// can say whose clock is wrong: there entry times follow a leader whose clock is ahead. A snapshot whose way is cut begins anew.
+// can say whose clock is wrong: there entry times follow a leader whose clock is ahead.
 package db

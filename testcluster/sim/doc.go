@@ -1,7 +1,7 @@
 // Package sim is a deterministic simulator: whole clusters in virtual time, in one goroutine, from one seed. It runs the
-// real consensus core (raft), its real event handler and applier (raft/replica), the real log (raft/wal) and the real receiver
-// of snapshots (snapshot.Arrivals) over simulated disks, a simulated network and simulated clocks, does them harm in every way it knows, and checks after each event that
-// nothing is promised that could be broken.
+// real consensus core (raft), its real event handler and applier (raft/replica), the real log (raft/wal) and the real
+// receiver of snapshots (snapshot.Arrivals) over simulated disks, a simulated network and simulated clocks, does them harm in
+// every way it knows, and checks after each event that nothing is promised that could be broken.
 //
 // # Model
 //
