@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/rsqld/rsqld/raft"
+	"github.com/rsqld/rsqld/transport/identity"
 )
 
 // directory is a node's data directory: who may use it, and who the node is.
@@ -23,7 +24,9 @@ type directory struct {
 	lock *os.File
 }
 
-const nodeFormat = 1
+// nodeFormat is the newest format of node.json. What has no epoch is written in format 1, which older programs read too; to
+// them a node of another epoch would be a member of the first.
+const nodeFormat = 2
 
 // nodeFile is the content of node.json. Ids never change; names and addresses are what they were when it was written,
 // the replicated table of members is what counts.
@@ -35,6 +38,10 @@ type nodeFile struct {
 	Address string       `json:"address"`
 	Learner bool         `json:"learner,omitempty"`
 	Members []memberFile `json:"members,omitempty"`
+	// Epoch is the cluster's; it is zero until the cluster is recovered.
+	Epoch identity.Epoch `json:"epoch,omitzero"`
+	// Recovery is one that was decided and is to be finished before anything else.
+	Recovery *recovery `json:"recovery,omitempty"`
 }
 
 // memberFile is a member that a joining node was told of, so that it finds the cluster before its first entry.
@@ -136,7 +143,9 @@ func (d *directory) begin() error {
 
 // commit makes the directory whole: everything else in it must be durable by now.
 func (d *directory) commit(node nodeFile) error {
-	node.Format = nodeFormat
+	if node.Format = nodeFormat; node.Epoch == (identity.Epoch{}) {
+		node.Format = 1
+	}
 	content, err := json.MarshalIndent(node, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encoding node.json: %w", err)

@@ -37,6 +37,9 @@
 // when it has caught up, unless it asked to stay a learner. A node that comes back at another address tells the cluster;
 // that works while it finds one of the others where it left them.
 //
+// A cluster that has lost its majority for good is recovered from one data directory (Survey, Recover). It is in another
+// epoch then, which node.json, the database and each hello of a peer name: members of the epoch before are refused.
+//
 // # Transactions
 //
 // A transaction that writes runs on the leader, whichever node its session is at. It passes a gate alone, before which

@@ -68,6 +68,9 @@ func (n *Node) join(ctx context.Context, address string) error {
 	}
 	n.self = nodeFile{Cluster: hex.EncodeToString(answer.Cluster), Node: raft.ID(answer.Node), Name: n.config.Name,
 		Address: address, Learner: n.config.Learner}
+	if n.self.Epoch, err = identity.ParseEpoch(answer.Epoch); err != nil {
+		return fmt.Errorf("taking the cluster's epoch: %w", err)
+	}
 	for _, m := range answer.Members {
 		n.self.Members = append(n.self.Members, memberFile{raft.ID(m.Id), m.Name, m.Address})
 		if m.Id == answer.Node {
@@ -217,8 +220,8 @@ func (n *Node) admit(ctx context.Context, term raft.Term, request *joinpb.JoinRe
 		return refuse("the token is not one of this cluster's, or was used up or replaced: make one with `rsqld token`")
 	}
 	authority := n.authority.Load()
-	if authority == nil {
-		return nil, n.notLeader()
+	if authority == nil { // a voter has it, unless the cluster was recovered from a learner's copy
+		return refuse("node %d leads and has not got the authority's key: stop it, copy tls/ca.key there from the directory of any former voter, and start it", n.self.Node)
 	}
 	key, err := identity.CSRKey(request.Csr)
 	if err != nil {
@@ -244,7 +247,7 @@ func (n *Node) admit(ctx context.Context, term raft.Term, request *joinpb.JoinRe
 	n.log.Info("admitted a node", "peer", result.Node, "address", request.Address, "learner", request.Learner,
 		"key", hex.EncodeToString(sha256Sum(key))[:16])
 	return &joinpb.JoinAnswer{Node: uint64(result.Node), Cluster: n.cluster[:], Certificate: certificate,
-		Ca: n.identity.CA.Raw, Members: n.joinMembers()}, nil
+		Ca: n.identity.CA.Raw, Members: n.joinMembers(), Epoch: n.self.Epoch.String()}, nil
 }
 
 func sha256Sum(b []byte) []byte {

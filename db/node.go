@@ -157,6 +157,9 @@ func (n *Node) identify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if self, err = finishRecovery(n.dir, self, n.config.LogFiles); err != nil {
+		return err
+	}
 	n.self = self
 	switch {
 	case known && (len(n.config.Join) > 0 || n.config.Token != ""):
@@ -196,7 +199,7 @@ func (n *Node) walOptions(cluster identity.Cluster) wal.Options {
 func (n *Node) connect(conn net.PacketConn, log *wal.WAL, recovered wal.Recovered) (err error) {
 	var running atomic.Pointer[replica.Replica]
 	n.endpoint, err = transport.Listen(transport.Config{
-		Conn: conn, Identity: n.identity, Fingerprint: n.fingerprint[:], Incarnation: rand.Uint64(), Logger: n.log,
+		Conn: conn, Identity: n.identity, Epoch: n.self.Epoch, Fingerprint: n.fingerprint[:], Incarnation: rand.Uint64(), Logger: n.log,
 		OnMessage: func(m raft.Message) {
 			if r := running.Load(); r != nil {
 				r.Step(m)

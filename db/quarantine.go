@@ -58,18 +58,9 @@ type quarantineNote struct {
 
 // recallQuarantine stops the database at the start of a node that was quarantined when it ended.
 func (n *Node) recallQuarantine() error {
-	path := n.dir.file(quarantineName)
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("reading why this node was quarantined: %w", err)
-	}
-	var q quarantine
-	if err := json.Unmarshal(text, &q); err != nil {
-		return fmt.Errorf("%s should say why this node was quarantined, and is damaged (%w): remove the node from the cluster and join a new one, or remove the file to have the node compare its results with the others' again",
-			path, err)
+	q, found, err := n.dir.quarantine()
+	if err != nil || !found {
+		return err
 	}
 	n.noted.mu.Lock()
 	defer n.noted.mu.Unlock()
@@ -77,6 +68,23 @@ func (n *Node) recallQuarantine() error {
 	n.engine.Quarantine(engine.Chain{}, q)
 	n.log.Error("this node is quarantined: it serves nothing until a snapshot has replaced its database", "node", n.self.Node, "err", q)
 	return nil
+}
+
+// quarantine reads the file that says why the database is quarantined, if there is one.
+func (d *directory) quarantine() (q quarantine, found bool, err error) {
+	path := d.file(quarantineName)
+	text, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return q, false, nil
+	case err != nil:
+		return q, false, fmt.Errorf("reading why this node was quarantined: %w", err)
+	}
+	if err := json.Unmarshal(text, &q); err != nil {
+		return q, false, fmt.Errorf("%s should say why this node was quarantined, and is damaged (%w): remove the node from the cluster and join a new one, or remove the file to have the node compare its results with the others' again",
+			path, err)
+	}
+	return q, true, nil
 }
 
 // quarantine stops this node's database, durably, because of the chain that was found in it.

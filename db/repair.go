@@ -68,7 +68,23 @@ func (n *Node) openEngine() (err error) {
 		return fmt.Errorf("%s holds the database of cluster %x and node.json names cluster %x: the directory mixes two nodes",
 			n.dir.path, cluster, n.cluster)
 	}
+	if err := n.checkEpoch(); err != nil {
+		return err
+	}
 	return n.recallQuarantine()
+}
+
+// checkEpoch refuses a database of a later epoch than node.json's, or of another recovery.
+func (n *Node) checkEpoch() error {
+	epoch, err := identity.ParseEpoch(n.engine.Epoch())
+	if err != nil {
+		return fmt.Errorf("reading the epoch of the database: %w", err)
+	}
+	if mine := n.self.Epoch; epoch.Number > mine.Number || epoch.Number == mine.Number && epoch != mine {
+		return fmt.Errorf("%s holds the database of epoch %v and node.json names epoch %v: the directory mixes two nodes, or node.json is older than the recovery",
+			n.dir.path, epoch, mine)
+	}
+	return nil
 }
 
 // repairLog makes a log that can be opened of a damaged one. Entries that the database holds leave the log with that, so

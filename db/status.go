@@ -70,6 +70,7 @@ func (s *session) status(context.Context, raft.Term, []string) (*table, *Error) 
 	t := &table{columns: []string{"key", "value"}}
 	add := func(key string, value any) { t.rows = append(t.rows, []any{key, fmt.Sprint(value)}) }
 	add("cluster", hex.EncodeToString(status.Cluster[:]))
+	add("epoch", s.node.self.Epoch)
 	add("node", uint64(status.Node))
 	add("role", status.Role())
 	add("term", uint64(status.Raft.Term))

@@ -67,6 +67,13 @@ func (c Configuration) String() string {
 	return text
 }
 
+// Recovered returns the configuration of a cluster that goes on with one node alone after the loss of all others, which
+// are members no more. It follows no quorum's decision: whoever uses it sees to it that the others are never heard again.
+func (c Configuration) Recovered(survivor ID) Configuration {
+	removed := changed(c.Removed, slices.Concat(c.Members(), c.LearnersNext), []ID{survivor})
+	return Configuration{Voters: []ID{survivor}, Removed: removed[max(0, len(removed)-MaxRemoved):]}
+}
+
 // configurationFormat is the first byte of an encoded Configuration.
 const configurationFormat = 2
 

@@ -65,7 +65,7 @@ func commands() []command {
 		clusterCommand("cancel", "SESSION", 1, "end the statement or the transaction of a session"),
 		clusterCommand("verify", "", 0, "have every node hash its content at one log index, and compare"),
 		clusterCommand("set", "NAME=VALUE …", 64, "change settings of the cluster"),
-		backupCommand(), restoreCommand(), dumpCommand(), tokenCommand(), healthCommand(), inspectCommand(), versionCommand(), helpCommand(),
+		backupCommand(), restoreCommand(), dumpCommand(), tokenCommand(), healthCommand(), inspectCommand(), recoverCommand(), versionCommand(), helpCommand(),
 	}
 }
 
