@@ -123,8 +123,8 @@ func TestOpenErrorsReleaseEverything(t *testing.T) {
 		{"log", func(t *testing.T, dir string) { copyDir(t, dir, founded); remove(t, dir, "wal") }, nil, "log"},
 		{"newer", func(t *testing.T, dir string) {
 			copyDir(t, dir, founded)
-			write(t, filepath.Join(dir, "node.json"), `{"format": 2}`)
-		}, nil, "has format 2, and this rsqld knows formats up to 1"},
+			write(t, filepath.Join(dir, "node.json"), `{"format": 3}`)
+		}, nil, "has format 3, and this rsqld knows formats up to 2"},
 		{"damaged", func(t *testing.T, dir string) {
 			copyDir(t, dir, founded)
 			write(t, filepath.Join(dir, "node.json"), `{}`)
