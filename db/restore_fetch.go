@@ -34,39 +34,59 @@ type restores struct {
 	stage *stage
 	// leading is held while this node, as the leader, brings a restore into the log.
 	leading sync.Mutex
-	// nobody says that this node applies nothing because it has not got a file, and that nobody gives it one.
-	nobody atomic.Bool
+	// failure is why this node could not get the file without which it applies nothing; nil: it could, or is about to.
+	failure atomic.Pointer[error]
 }
 
 // awaitsFile reports whether err is that of a restore whose file is to be had.
 func (r *restores) awaitsFile(err error) bool {
 	var missing *engine.NotStagedError
-	return errors.As(err, &missing) && !r.nobody.Load()
+	return errors.As(err, &missing) && !errors.Is(r.lastFailure(), errNobody)
+}
+
+// lastFailure is why the file that this node waits for could not be had, or nil.
+func (r *restores) lastFailure() error {
+	if failure := r.failure.Load(); failure != nil {
+		return *failure
+	}
+	return nil
+}
+
+// explain adds to why nothing is applied why the file that is missing cannot be had.
+func (r *restores) explain(applying error) error {
+	var missing *engine.NotStagedError
+	if failure := r.lastFailure(); failure != nil && errors.As(applying, &missing) {
+		return fmt.Errorf("%w: %w", applying, failure)
+	}
+	return applying
 }
 
 // watchRestores gets the files without which this node cannot go on applying, and removes those that are of no use.
 func (n *Node) watchRestores(ctx context.Context) {
 	began, swept := time.Now(), time.Time{}
-	logged := "" // the failure that was logged last
 	for {
 		now := time.Now()
 		var missing *engine.NotStagedError
 		if !errors.As(n.replica.ApplyErr(), &missing) {
-			n.restores.nobody.Store(false)
+			n.restores.failure.Store(nil)
 			if now.Sub(swept) >= sweepInterval {
 				swept = now
 				n.sweepRestores(now, now.Sub(began) >= settledAfter)
 			}
-		} else if err := n.obtain(ctx, restoreFile{missing.SHA256, missing.Size}, 0); err != nil {
-			n.restores.nobody.Store(errors.Is(err, errNobody))
-			if text := err.Error(); text != logged && ctx.Err() == nil {
-				logged = text
-				n.log.Warn("cannot get the file of a restore, without which nothing is applied", "node", n.self.Node, "err", err)
-			}
+		} else if err := n.obtain(ctx, restoreFile{missing.SHA256, missing.Size}, 0); err != nil && ctx.Err() == nil {
+			n.restores.couldNot(err, n)
 		}
 		if _, ended := pause(ctx, healInterval, nil); ended != nil {
 			return
 		}
+	}
+}
+
+// couldNot keeps why a file is not to be had, and logs it if it is news.
+func (r *restores) couldNot(err error, n *Node) {
+	before := r.failure.Swap(&err)
+	if before == nil || (*before).Error() != err.Error() {
+		n.log.Warn("cannot get the file of a restore, without which nothing is applied", "node", n.self.Node, "err", err)
 	}
 }
 

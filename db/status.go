@@ -106,7 +106,7 @@ func (s *session) health(context.Context, raft.Term, []string) (*table, *Error) 
 		return nil, &Error{Class: sqlpb.Class_CLASS_STALE, Message: fmt.Sprintf("not ready: %v", err)}
 	}
 	if err := s.node.replica.ApplyErr(); err != nil {
-		return nil, &Error{Class: sqlpb.Class_CLASS_STALE, Message: fmt.Sprintf("not ready: this node stopped applying: %v", err)}
+		return nil, &Error{Class: sqlpb.Class_CLASS_STALE, Message: fmt.Sprintf("not ready: this node stopped applying: %v", s.node.restores.explain(err))}
 	}
 	if err := s.node.replica.RoomErr(); err != nil {
 		return nil, &Error{Class: sqlpb.Class_CLASS_STALE, Message: fmt.Sprintf("not ready: this node takes no writes: %v", err)}
