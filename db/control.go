@@ -61,7 +61,7 @@ var verbs = map[string]verb{
 	"backup":        {role: identity.RoleAdmin, maximum: 1, stream: (*session).backup},
 	"dump":          {role: identity.RoleRead, maximum: 1 + maxDumpPatterns, stream: (*session).dump},
 	"upload":        {role: identity.RoleAdmin, minimum: 2, maximum: 4, run: (*session).upload},
-	"restore":       {role: identity.RoleAdmin, minimum: 2, maximum: 2, stream: (*session).restore},
+	"restore":       {role: identity.RoleAdmin, minimum: 2, maximum: 3, stream: (*session).restore},
 	"staged":        {role: identity.RoleAdmin, peers: true, minimum: 3, maximum: 3, stream: (*session).staged},
 	"fetch_restore": {role: identity.RoleAdmin, peers: true, minimum: 2, maximum: 2, run: (*session).fetchRestore},
 	"announce":      {role: identity.RoleAdmin, leader: true, peers: true, minimum: 2, maximum: 2, run: (*session).announce},

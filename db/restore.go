@@ -80,37 +80,62 @@ func (s *session) upload(ctx context.Context, _ raft.Term, args []string) (*tabl
 	return &table{columns: []string{"have"}, rows: [][]any{{have}}}, nil
 }
 
-// restore is the verb that replaces what users have stored by a file that was uploaded to this node: SHA-256 and size. The
-// answer is one or two results of stages, a row each second: those of this node, and those of the leader. The last Done
-// names the index of the entry.
+// The steps of a restore on the leader. They are two requests to it, so that it is known of the first that it has changed nothing
+// when the leader is lost.
+const (
+	restoreStage = "stage" // a majority of the voters has the file
+	restoreEnter = "enter" // the same, and the entry is applied
+)
+
+// restore is the verb that replaces what users have stored by a file that was uploaded to this node: SHA-256 and size, and
+// between members the step. The answer is results of stages, a row each second: of this node and of both steps. The
+// last Done names the index of the entry.
 func (s *session) restore(ctx context.Context, id uint64, args []string) *sqlpb.ServerFrame {
 	if s.opened != nil {
 		return s.failed(id, protocolError("restore does not run inside a transaction: commit it or roll it back first"))
 	}
 	f, failed := parseRestoreFile(args[0], args[1])
+	if failed == nil && (len(args) == 3) != s.relayed {
+		failed = protocolError("restore takes a step from members, and from nobody else")
+	}
 	if failed != nil {
 		return failure(id, failed)
 	}
-	if !s.relayed {
-		t := &telling{export: &export{session: s, id: id, out: output{session: s, request: id}}}
-		failed := t.run(ctx, func(ctx context.Context) *Error { return s.node.checkUpload(ctx, f) })
-		if failed == nil {
-			failed = t.endResult()
-		}
-		if failed != nil {
-			return failure(id, failed)
-		}
+	if s.relayed {
+		return s.restoreStep(ctx, id, f, args[2])
 	}
+	t := &telling{export: &export{session: s, id: id, out: output{session: s, request: id}}}
+	failed = t.run(ctx, func(ctx context.Context) *Error { return s.node.checkUpload(ctx, f) })
+	if failed == nil {
+		failed = t.endResult()
+	}
+	if failed != nil {
+		return failure(id, failed)
+	}
+	staged := s.restoreStep(ctx, id, f, restoreStage)
+	if done := staged.GetDone(); done == nil {
+		return staged
+	}
+	staged.GetDone().More = true
+	if failed := s.send(staged); failed != nil {
+		return failure(id, failed)
+	}
+	return s.restoreStep(ctx, id, f, restoreEnter)
+}
+
+// restoreStep has the leader do a step, here or over there, and returns the frame that ends it.
+func (s *session) restoreStep(ctx context.Context, id uint64, f restoreFile, step string) *sqlpb.ServerFrame {
 	var last *sqlpb.ServerFrame
-	failed = s.hold(ctx, func(leader raft.ID, term raft.Term) (failed *Error) {
-		if leader != s.node.self.Node {
-			control := &sqlpb.Control{Id: id, Verb: "restore", Args: args}
-			call := relayCall{session: s, id: id, changes: true, frame: &sqlpb.ClientFrame{Frame: &sqlpb.ClientFrame_Control{Control: control}}}
-			failed = call.run(ctx, leader)
-			last = call.last
+	failed := s.hold(ctx, func(leader raft.ID, term raft.Term) (failed *Error) {
+		if leader == s.node.self.Node {
+			last, failed = s.leadRestore(ctx, id, term, f, step)
 			return failed
 		}
-		last, failed = s.leadRestore(ctx, id, term, f)
+		control := &sqlpb.Control{Id: id, Verb: "restore", Args: append(f.args(), step)}
+		call := relayCall{session: s, id: id, changes: step == restoreEnter,
+			frame: &sqlpb.ClientFrame{Frame: &sqlpb.ClientFrame_Control{Control: control}}}
+		failed = call.run(ctx, leader)
+		last = call.last
 		return failed
 	})
 	if failed != nil {
@@ -134,8 +159,10 @@ func (n *Node) checkUpload(ctx context.Context, f restoreFile) *Error {
 	return nil
 }
 
-// leadRestore is restore on the leader.
-func (s *session) leadRestore(ctx context.Context, id uint64, term raft.Term, f restoreFile) (*sqlpb.ServerFrame, *Error) {
+// leadRestore is a step on the leader.
+func (s *session) leadRestore(
+	ctx context.Context, id uint64, term raft.Term, f restoreFile, step string,
+) (*sqlpb.ServerFrame, *Error) {
 	n := s.node
 	if !n.restores.leading.TryLock() {
 		return nil, busy("another restore is under way")
@@ -145,20 +172,24 @@ func (s *session) leadRestore(ctx context.Context, id uint64, term raft.Term, f 
 		return nil, failed
 	}
 	t := &telling{export: &export{session: s, id: id, out: output{session: s, request: id}}}
-	var result *engine.Result
-	failed := t.run(ctx, func(ctx context.Context) (failed *Error) {
-		if failed = n.spread(ctx, f, t); failed == nil {
-			result, failed = n.proposeRestore(ctx, term, f, t)
+	done := &sqlpb.Done{Id: id}
+	failed := t.run(ctx, func(ctx context.Context) *Error {
+		failed := n.spread(ctx, f, t)
+		if failed != nil || step != restoreEnter {
+			return failed
+		}
+		result, failed := n.proposeRestore(ctx, term, f, t)
+		if failed == nil {
+			done.Index, done.Wrote = uint64(result.Index), true
 		}
 		return failed
 	})
 	if failed != nil {
-		return nil, failed.fromHereOn("the restore was not begun: nothing was replaced; run it again")
+		return nil, failed.fromHereOn("nothing was replaced")
 	}
 	if err := t.out.flush(false); err != nil {
 		return nil, t.out.failed
 	}
-	done := &sqlpb.Done{Id: id, Index: uint64(result.Index), Wrote: true}
 	return &sqlpb.ServerFrame{Frame: &sqlpb.ServerFrame_Done{Done: done}}, nil
 }
 

@@ -388,7 +388,7 @@ func TestRestoreKilled(t *testing.T) {
 		victim.kill()
 		printed, code := end()
 		victim.start()
-		settleAll(t, nodes...)
+		settleAll(t, round, nodes...)
 		got := nodes[0].value(content).(string)
 		fresh := fmt.Sprintf("%d 60", round+2)
 		t.Logf("killed %s at %s: exit %d, content %q\n%s", victim.name, when, code, got, printed)
@@ -403,16 +403,16 @@ func TestRestoreKilled(t *testing.T) {
 	}
 }
 
-// settleAll waits until all nodes have applied a write of now.
-func settleAll(t *testing.T, nodes ...*process) {
+// settleAll waits until all nodes have applied the write of a round, which no round before has made.
+func settleAll(t *testing.T, round int, nodes ...*process) {
 	t.Helper()
 	awaitVoters(t, len(nodes), nodes...)
 	leader := leaderOf(t, nodes...)
 	leader.eventually("to take a write", func(ctx context.Context) error {
-		return execute(ctx, leader.config(), "create table if not exists settling(x)")
+		return execute(ctx, leader.config(), fmt.Sprintf("create table if not exists settling%d(x)", round))
 	})
 	for _, p := range nodes {
-		p.eventuallyValue(int64(1), "select count(*) from sqlite_schema where name = 'settling'")
+		p.eventuallyValue(int64(1), fmt.Sprintf("select count(*) from sqlite_schema where name = 'settling%d'", round))
 	}
 }
 
