@@ -9,11 +9,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rsqld/rsqld/db"
 	"github.com/rsqld/rsqld/db/driver"
 	"github.com/rsqld/rsqld/db/sqlite"
 	"github.com/rsqld/rsqld/transport/identity"
+	"github.com/rsqld/rsqld/transport/wire/sqlpb"
 )
 
 // sqliteFile makes a database as another program would.
@@ -198,7 +200,7 @@ func TestUploadsBounded(t *testing.T) {
 		t.Errorf("the fifth: %v", err)
 	}
 	partials, _ := filepath.Glob(filepath.Join(dir, "restore", "*.partial"))
-	old := mustStat(t, partials[2]).ModTime().Add(-11 * 60e9)
+	old := time.Now().Add(-11 * time.Minute)
 	if err := os.Chtimes(partials[2], old, old); err != nil {
 		t.Fatal(err)
 	}
@@ -210,11 +212,30 @@ func TestUploadsBounded(t *testing.T) {
 	}
 }
 
-func mustStat(t testing.TB, path string) os.FileInfo {
-	t.Helper()
-	found, err := os.Stat(path)
-	if err != nil {
+// A restore does not run inside a transaction, and one that others have open ends first or is undone.
+func TestRestoreAndTransactions(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "n1")
+	n := openNode(t, dir)
+	conn := open(t, n, dir)
+	p := prepare(t, sqliteFile(t, "create table t(x)"))
+	p.upload(t, conn)
+	r := greeted(t, n, dir)
+	r.begin(&sqlpb.Begin{}).well(t, isOpen)
+	r.in("create table mine(x)").well(t, isOpen)
+	r.id++
+	r.send(&sqlpb.ClientFrame{Frame: &sqlpb.ClientFrame_Control{Control: &sqlpb.Control{Id: r.id, Verb: "restore", Args: p.args}}})
+	if a := r.answer(); a.err == nil || !strings.Contains(a.err.Message, "inside a transaction") {
+		t.Fatalf("inside a transaction: %v", a.err)
+	}
+	restored := make(chan error, 1)
+	go func() {
+		_, err := control(t, conn, "restore", p.args...)
+		restored <- err
+	}()
+	r.in("insert into mine values(1)").well(t, isOpen)
+	r.commit(1).well(t, isNone)
+	if err := <-restored; err != nil {
 		t.Fatal(err)
 	}
-	return found
+	expect(t, conn, driver.Request{SQL: "select group_concat(name) from sqlite_schema where name in ('t', 'mine')"}, "[[t]]")
 }

@@ -416,34 +416,6 @@ func settleAll(t *testing.T, round int, nodes ...*process) {
 	}
 }
 
-// A node that was down during a restore gets the file when it is back, and all nodes that are killed right after a restore hold it.
-func TestRestoreWhileDown(t *testing.T) {
-	nodes := trio(t)
-	down := except(nodes, leaderOf(t, nodes...))[0]
-	down.kill()
-	others := except(nodes, down)
-	others[1].restore(numberedFile(t, 1, 4))
-	others[0].exec("insert into t values(1, 'after')")
-	down.start()
-	down.eventuallyValue("1 41", "select group_concat(distinct number) || ' ' || count(*) from t")
-	down.awaitStaged("*.sqlite")
-	verified(t, nodes...)
-
-	nodes[0].restore(numberedFile(t, 2, 4))
-	for _, p := range nodes {
-		p.command.Process.Kill()
-	}
-	for _, p := range nodes {
-		p.kill()
-		p.launch()
-	}
-	for _, p := range nodes {
-		p.await()
-		p.eventuallyValue("2 40", "select group_concat(distinct number) || ' ' || count(*) from t")
-	}
-	verified(t, nodes...)
-}
-
 // An upload that is interrupted changes nothing, and the next one goes on where it was.
 func TestRestoreInterrupted(t *testing.T) {
 	n := newProcess(t, "n1").start()
@@ -483,42 +455,4 @@ func TestRestoreInterrupted(t *testing.T) {
 	}
 	n.restore(path)
 	n.eventuallyValue("1 600", "select group_concat(distinct number) || ' ' || count(*) from t")
-}
-
-// A follower without room for the file does not keep the others from going over to it: it stops there, says why it is not ready,
-// and goes on when there is room. The node without room itself takes no file.
-func TestRestoreWithoutRoom(t *testing.T) {
-	n1 := newProcess(t, "n1").start()
-	n2 := newProcess(t, "n2").joins(n1, n1).start()
-	small := newProcess(t, "n3").joins(n1, n1)
-	if !small.onSmallDisk(500) {
-		t.Log("not run: this machine lets nobody mount in a user namespace")
-		return
-	}
-	small.start()
-	nodes := []*process{n1, n2, small}
-	awaitVoters(t, 3, nodes...)
-	filler := small.inside(filepath.Join(small.data, "filler"))
-	if err := os.WriteFile(filler, make([]byte, 340<<20), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	path := numberedFile(t, 1, 30)
-	if printed, code := small.subcommand("restore", "--yes", path); code != 1 || !strings.Contains(printed, "not enough room") || !strings.Contains(printed, "nothing was changed") {
-		t.Errorf("through the node without room: exit %d, %s", code, printed)
-	}
-	n2.restore(path)
-	small.eventually("to say why it is not ready", func(context.Context) error {
-		if said, ready := small.ready(); ready || !strings.Contains(said, "the file of a restore is not here") || !strings.Contains(said, "not enough room") {
-			return fmt.Errorf("ready %t: %s", ready, said)
-		}
-		return nil
-	})
-	if err := os.Remove(filler); err != nil {
-		t.Fatal(err)
-	}
-	small.await()
-	for _, p := range nodes {
-		p.eventuallyValue("1 300", "select group_concat(distinct number) || ' ' || count(*) from t")
-	}
-	verified(t, nodes...)
 }

@@ -1,0 +1,155 @@
+package testcluster_test
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rsqld/rsqld/db"
+	"github.com/rsqld/rsqld/db/driver"
+	"github.com/rsqld/rsqld/testcluster"
+)
+
+// A node that was down during a restore gets the file when it is back, and all nodes that are killed right after a restore hold it.
+func TestRestoreWhileDown(t *testing.T) {
+	nodes := trio(t)
+	down := except(nodes, leaderOf(t, nodes...))[0]
+	down.kill()
+	others := except(nodes, down)
+	others[1].restore(numberedFile(t, 1, 4))
+	others[0].exec("insert into t values(1, 'after')")
+	down.start()
+	down.eventuallyValue("1 41", "select group_concat(distinct number) || ' ' || count(*) from t")
+	down.awaitStaged("*.sqlite")
+	verified(t, nodes...)
+
+	nodes[0].restore(numberedFile(t, 2, 4))
+	for _, p := range nodes {
+		p.command.Process.Kill()
+	}
+	for _, p := range nodes {
+		p.kill()
+		p.launch()
+	}
+	for _, p := range nodes {
+		p.await()
+		p.eventuallyValue("2 40", "select group_concat(distinct number) || ' ' || count(*) from t")
+	}
+	verified(t, nodes...)
+}
+
+// A follower without room for the file does not keep the others from going over to it: it stops there, says why it is not ready,
+// and goes on when there is room. The node without room itself takes no file.
+func TestRestoreWithoutRoom(t *testing.T) {
+	n1 := newProcess(t, "n1").start()
+	n2 := newProcess(t, "n2").joins(n1, n1).start()
+	small := newProcess(t, "n3").joins(n1, n1)
+	if !small.onSmallDisk(500) {
+		t.Log("not run: this machine lets nobody mount in a user namespace")
+		return
+	}
+	small.start()
+	nodes := []*process{n1, n2, small}
+	awaitVoters(t, 3, nodes...)
+	filler := small.inside(filepath.Join(small.data, "filler"))
+	if err := os.WriteFile(filler, make([]byte, 340<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	path := numberedFile(t, 1, 30)
+	if printed, code := small.subcommand("restore", "--yes", path); code != 1 || !strings.Contains(printed, "not enough room") || !strings.Contains(printed, "nothing was changed") {
+		t.Errorf("through the node without room: exit %d, %s", code, printed)
+	}
+	n2.restore(path)
+	small.eventually("to say why it is not ready", func(context.Context) error {
+		if said, ready := small.ready(); ready || !strings.Contains(said, "the file of a restore is not here") || !strings.Contains(said, "not enough room") {
+			return fmt.Errorf("ready %t: %s", ready, said)
+		}
+		return nil
+	})
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	small.await()
+	for _, p := range nodes {
+		p.eventuallyValue("1 300", "select group_concat(distinct number) || ' ' || count(*) from t")
+	}
+	verified(t, nodes...)
+}
+
+// restoreAt restores a file through a node of a cluster in this process.
+func restoreAt(ctx context.Context, c *testcluster.Cluster, node int, prepared []byte, args []string) error {
+	config := driver.Config{Addresses: []string{c.Address(node)}, Credential: c.Credential()}
+	return withConn(ctx, config, func(conn *driver.Conn) error {
+		_, err := control(ctx, conn, "upload", append(args, "0", base64.StdEncoding.EncodeToString(prepared))...)
+		if err == nil {
+			_, err = control(ctx, conn, "restore", args...)
+		}
+		return err
+	})
+}
+
+// prepareSmall makes a file of one piece.
+func prepareSmall(t *testing.T, source string) (prepared []byte, args []string) {
+	t.Helper()
+	r, err := db.PrepareRestore(t.Context(), source, filepath.Join(t.TempDir(), "prepared"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	prepared, err = os.ReadFile(r.Path)
+	if err != nil || len(prepared) > db.MaxUploadPiece {
+		t.Fatal(len(prepared), err)
+	}
+	return prepared, []string{fmt.Sprintf("%x", r.SHA256), fmt.Sprint(r.Size)}
+}
+
+// A node that was away during a restore and until no log holds its entry goes past it by a snapshot, without the file. Without a
+// quorum nothing is restored.
+func TestRestoreBySnapshot(t *testing.T) {
+	c := startShortLog(t, 3)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	defer cancel()
+	leader, err := c.Leader(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	away, other := leader%3+1, (leader+1)%3+1
+	mustAsk(t, ctx, c, leader, "create table t(id integer primary key, b)")
+	sameContent(t, c, leader, 1, 2, 3)
+	if err := c.Kill(away); err != nil {
+		t.Fatal(err)
+	}
+	prepared, args := prepareSmall(t, numberedFile(t, 7, 0))
+	if err := c.Kill(other); err != nil {
+		t.Fatal(err)
+	}
+	if err := restoreAt(ctx, c, leader, prepared, args); !errors.Is(err, driver.ErrNoQuorum) {
+		t.Errorf("without a quorum: %v", err)
+	}
+	if err := c.Restart(ctx, other); err != nil {
+		t.Fatal(err)
+	}
+	if leader, err = c.Leader(ctx, leader, other); err != nil {
+		t.Fatal(err)
+	}
+	if err := restoreAt(ctx, c, other, prepared, args); err != nil {
+		t.Fatal(err)
+	}
+	index := c.Node(leader).Status().Raft.Applied
+	mustAsk(t, ctx, c, leader, "drop table t; create table t(id integer primary key, b)")
+	fill(t, ctx, c, leader, index)
+	if err := c.Restart(ctx, away); err != nil {
+		t.Fatal(err)
+	}
+	sameContent(t, c, leader, 1, 2, 3)
+	if first := c.Node(away).Status().Raft.First; first <= index {
+		t.Errorf("the log of the one that was away begins at %d: it got no snapshot", first)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dataDir(c, away), "restore", "*")); len(left) != 0 {
+		t.Errorf("it has fetched %v", left)
+	}
+}
