@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/rsqld/rsqld/raft"
 	"github.com/rsqld/rsqld/transport"
 	"github.com/rsqld/rsqld/transport/identity"
@@ -31,6 +33,16 @@ const (
 // errSuperseded ends a session whose client has opened it again.
 var errSuperseded = errors.New("the session was opened again")
 
+// stream is a session's way to its client: *transport.Stream, or the node's end of a pipe to a client in this process. What
+// each method promises is said there.
+type stream interface {
+	Send(proto.Message) error
+	Flush() error
+	Recv(proto.Message) error
+	Cancel(code uint32)
+	Context() context.Context
+}
+
 // session serves one SQL session, which is one stream. It runs one request at a time; Cancel and Ping are taken while
 // a request runs.
 //
@@ -39,7 +51,7 @@ var errSuperseded = errors.New("the session was opened again")
 // new leader: whoever finds one must not wait for clients.
 type session struct {
 	node      *Node
-	stream    *transport.Stream
+	stream    stream
 	principal identity.Principal
 	relayed   bool // a peer sends this session's requests: they are not sent on again
 	peer      raft.ID
@@ -70,15 +82,18 @@ type session struct {
 
 // serveSession is the transport's OnSession.
 func (n *Node) serveSession(ctx context.Context, in *transport.Session) {
+	n.serve(ctx, &session{stream: in.Stream, principal: in.Principal, relayed: in.Peer != 0, peer: in.Peer, remote: in.Remote.String()})
+}
+
+// serve serves a session to its end.
+func (n *Node) serve(ctx context.Context, s *session) {
 	select {
 	case <-n.opened:
 	case <-ctx.Done():
 		return
 	}
-	s := &session{
-		node: n, stream: in.Stream, principal: in.Principal, relayed: in.Peer != 0, peer: in.Peer,
-		remote: in.Remote.String(), turn: make(chan struct{}, 1), moved: make(chan struct{}, 1), begun: time.Now(),
-	}
+	s.node, s.begun = n, time.Now()
+	s.turn, s.moved = make(chan struct{}, 1), make(chan struct{}, 1)
 	ctx, stop, leave, ok := n.enter(ctx)
 	if !ok {
 		s.send(failure(0, shuttingDown()))
