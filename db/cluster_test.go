@@ -218,7 +218,7 @@ func (c *cluster) testControl(t *testing.T, follower int) {
 	if rows, err := control(t, conn, "token", "learner"); err != nil || len(rows) != 1 || !strings.HasPrefix(rows[0], "[rsqld1-") {
 		t.Errorf("token answers %v, %v", rows, err)
 	}
-	for verb, says := range map[string]string{"promote": "is no learner", "remove": "there is no node", "dance": "no command"} {
+	for verb, says := range map[string]string{"promote": "is a voter already", "remove": "there is no node", "dance": "no command"} {
 		arg := map[string]string{"promote": "n1", "remove": "n9", "dance": "n1"}[verb]
 		if _, err := control(t, conn, verb, arg); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s %s is answered by %v", verb, arg, err)

@@ -46,6 +46,8 @@ var verbs = map[string]verb{
 	"self":          {role: identity.RoleRead, run: (*session).self},
 	"transfer":      {role: identity.RoleAdmin, leader: true, maximum: 1, run: (*session).transfer},
 	"promote":       {role: identity.RoleAdmin, leader: true, minimum: 1, maximum: 1, run: (*session).promote},
+	"demote":        {role: identity.RoleAdmin, leader: true, minimum: 1, maximum: 1, run: (*session).demote},
+	"replace":       {role: identity.RoleAdmin, leader: true, minimum: 2, maximum: 2, run: (*session).replace},
 	"remove":        {role: identity.RoleAdmin, leader: true, minimum: 1, maximum: 1, run: (*session).remove},
 	"verify":        {role: identity.RoleAdmin, leader: true, run: (*session).verify},
 	"verified":      {role: identity.RoleRead, peers: true, minimum: 2, maximum: 2, run: (*session).verified},
@@ -239,10 +241,30 @@ func (n *Node) transferError(ctx context.Context, err error) *Error {
 	return protocolError("handing leadership over: %v", err)
 }
 
-func (s *session) promote(ctx context.Context, _ raft.Term, args []string) (*table, *Error) {
+func (s *session) promote(ctx context.Context, term raft.Term, args []string) (*table, *Error) {
 	id, failed := s.node.parseMember(args[0])
 	if failed == nil {
-		failed = s.node.promote(ctx, id)
+		failed = s.node.promoteMember(ctx, term, id)
+	}
+	return &table{}, failed
+}
+
+func (s *session) demote(ctx context.Context, term raft.Term, args []string) (*table, *Error) {
+	id, failed := s.node.parseMember(args[0])
+	if failed == nil {
+		failed = s.node.demoteMember(ctx, term, id)
+	}
+	return &table{}, failed
+}
+
+func (s *session) replace(ctx context.Context, term raft.Term, args []string) (*table, *Error) {
+	old, failed := s.node.parseMember(args[0])
+	if failed != nil {
+		return nil, failed
+	}
+	fresh, failed := s.node.parseMember(args[1])
+	if failed == nil {
+		failed = s.node.replaceMember(ctx, term, old, fresh)
 	}
 	return &table{}, failed
 }

@@ -220,8 +220,8 @@ func (n *Node) admit(ctx context.Context, term raft.Term, request *joinpb.JoinRe
 		return refuse("the token is not one of this cluster's, or was used up or replaced: make one with `rsqld token`")
 	}
 	authority := n.authority.Load()
-	if authority == nil { // a voter has it, unless the cluster was recovered from a learner's copy
-		return refuse("node %d leads and has not got the authority's key: stop it, copy tls/ca.key there from the directory of any former voter, and start it", n.self.Node)
+	if authority == nil {
+		return refuse("%v", n.noKey())
 	}
 	key, err := identity.CSRKey(request.Csr)
 	if err != nil {

@@ -96,8 +96,8 @@ func (n *Node) followMembers(ctx context.Context) {
 	}
 }
 
-// housekeeping tells the cluster of a changed address of this node, and on the leader promotes learners that have caught
-// up. Both wait for the cluster, so that followMembers must be another goroutine: it makes the connections.
+// housekeeping tells the cluster of a changed address of this node, and on the leader keeps the voters. Both
+// wait for the cluster, so that followMembers must be another goroutine: it makes the connections.
 func (n *Node) housekeeping(ctx context.Context) {
 	logged := "" // the failure that was logged last: the same one is not logged at each attempt
 	for {
@@ -106,13 +106,13 @@ func (n *Node) housekeeping(ctx context.Context) {
 		if n.announce(bounded) {
 			rest = choreRest
 		}
-		peer, failed := n.promoteReady(bounded)
+		peer, failed := n.tendVoters(bounded)
 		cancel()
 		if failed != nil {
 			rest = choreRest
 			if text := fmt.Sprint(peer, failed); text != logged && ctx.Err() == nil {
 				logged = text
-				n.log.Info("promoting a learner did not work yet", "peer", peer, "err", failed)
+				n.log.Info("changing the voters did not work yet", "peer", peer, "err", failed)
 			}
 		}
 		if _, ended := pause(ctx, rest, nil); ended != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/rsqld/rsqld/db/command/commandpb"
 	"github.com/rsqld/rsqld/raft"
@@ -40,45 +42,204 @@ func (n *Node) change(ctx context.Context, wanted func(raft.Configuration) (raft
 	}
 }
 
-// promoteReady makes a voter of a learner that has caught up (§4.2.1), if this node leads. A learner gets the authority's
-// key and has made it durable before it is promoted: every voter has it. Who could not be promoted is in failed.
-func (n *Node) promoteReady(ctx context.Context) (peer raft.ID, failed *Error) {
-	status := n.replica.Status()
-	if status.Role != raft.Leader || status.Transferring != 0 || status.Configuration.Joint() {
-		return 0, nil
-	}
-	for _, peer := range status.Peers {
-		member, known := n.member(peer.ID)
-		if !status.Configuration.Learner(peer.ID) || !known || member.Learner || !peer.CaughtUp ||
-			!n.endpoint.Connected(peer.ID) {
-			continue
+// promoteMember makes a voter of a learner, for good: one that asked to stay a learner does so no more. One that lags is
+// refused (§4.2.1).
+func (n *Node) promoteMember(ctx context.Context, term raft.Term, id raft.ID) *Error {
+	member, known := n.member(id)
+	switch c := n.replica.Status().Configuration; {
+	case c.Voter(id) && !(known && member.Learner): // else an earlier attempt came that far
+		return protocolError("node %d is a voter already", id)
+	case !c.Member(id):
+		return protocolError("node %d is no learner yet: it is being added, or was not seen since; .nodes shows what it is", id)
+	case c.Learner(id):
+		if failed := n.awaitCaughtUp(ctx, id); failed != nil {
+			return failed
 		}
-		failed := n.promote(ctx, peer.ID)
-		if failed == nil {
-			n.log.Info("promoted a learner to voter", "peer", peer.ID)
+		if failed := n.promote(ctx, id, 0); failed != nil {
+			return failed
 		}
-		return peer.ID, failed
 	}
-	return 0, nil
+	return n.wish(ctx, term, id, false)
 }
 
-// promote makes a voter of a learner.
-func (n *Node) promote(ctx context.Context, id raft.ID) *Error {
+// demoteMember makes a learner of a voter, and lets it stay one. The wish comes first, so that the leader does not promote it
+// again at once.
+func (n *Node) demoteMember(ctx context.Context, term raft.Term, id raft.ID) *Error {
+	member, known := n.member(id)
+	status := n.replica.Status()
+	switch c := status.Configuration; {
+	case !c.Member(id):
+		return protocolError("node %d is no voter: .nodes lists the members", id)
+	case !c.Voter(id) && known && member.Learner:
+		return protocolError("node %d is a learner already, and stays one", id)
+	case c.Voter(id):
+		if failed := n.spares(&status, id, 0); failed != nil {
+			return failed
+		}
+	}
+	if failed := n.wish(ctx, term, id, true); failed != nil {
+		return failed
+	}
+	return n.change(ctx, func(c raft.Configuration) (raft.Membership, bool) {
+		return raft.Membership{Demote: []raft.ID{id}}, c.Voter(id)
+	})
+}
+
+// removeMember takes a node out of the configuration, then out of the table of members.
+func (n *Node) removeMember(ctx context.Context, term raft.Term, id raft.ID) *Error {
+	_, known := n.member(id)
+	status := n.replica.Status()
+	if !known && !status.Configuration.Member(id) {
+		return protocolError("there is no node %d: .nodes lists the members", id)
+	}
+	if failed := n.spares(&status, id, 0); failed != nil {
+		return failed
+	}
+	failed := n.change(ctx, func(c raft.Configuration) (raft.Membership, bool) {
+		return raft.Membership{Remove: []raft.ID{id}}, c.Member(id)
+	})
+	if failed != nil {
+		return failed
+	}
+	return n.strikeOut(ctx, term, id)
+}
+
+// replaceMember removes a voter and makes a voter of a learner in its place, in one step: the number of voters stays as it is.
+func (n *Node) replaceMember(ctx context.Context, term raft.Term, old, fresh raft.ID) *Error {
+	status := n.replica.Status()
+	switch c := status.Configuration; {
+	case old == fresh:
+		return protocolError("node %d cannot replace itself: join a new node with --learner and name that one", old)
+	case c.Voter(fresh) && !c.Member(old): // an earlier attempt came that far
+	case c.Voter(fresh):
+		return protocolError("node %d is a voter already: to be rid of node %d, remove it", fresh, old)
+	case !c.Learner(fresh):
+		return protocolError("node %d is no learner: .nodes lists the members", fresh)
+	case !c.Voter(old):
+		return protocolError("node %d is no voter: promote node %d, and remove node %d", old, fresh, old)
+	default:
+		failed := n.awaitCaughtUp(ctx, fresh)
+		if failed == nil {
+			failed = n.spares(&status, old, fresh)
+		}
+		if failed == nil {
+			failed = n.promote(ctx, fresh, old)
+		}
+		if failed != nil {
+			return failed
+		}
+	}
+	if failed := n.wish(ctx, term, fresh, false); failed != nil {
+		return failed
+	}
+	return n.strikeOut(ctx, term, old)
+}
+
+// promote makes a voter of a learner, and removes another node in the same step unless that is zero. The learner gets the
+// authority's key and has made it durable before: every voter has it.
+func (n *Node) promote(ctx context.Context, id, instead raft.ID) *Error {
 	ctx, cancel := n.bounded(ctx)
 	defer cancel()
-	if !n.replica.Status().Configuration.Learner(id) {
-		return protocolError("node %d is no learner", id)
+	if failed := n.handKey(ctx, id); failed != nil {
+		return failed
 	}
+	return n.change(ctx, func(c raft.Configuration) (raft.Membership, bool) {
+		m := raft.Membership{Promote: []raft.ID{id}}
+		if instead != 0 {
+			m.Remove = []raft.ID{instead}
+		}
+		return m, c.Learner(id)
+	})
+}
+
+// handKey gives a node the authority's key.
+func (n *Node) handKey(ctx context.Context, id raft.ID) *Error {
 	authority := n.authority.Load()
 	if authority == nil {
-		return protocolError("this node has not got the authority's key: promote through a voter that leads")
+		return protocolError("%v", n.noKey())
 	}
 	if err := n.endpoint.OfferKey(ctx, id, authority.KeyDER()); err != nil {
 		return busy(fmt.Sprintf("handing node %d the authority's key: %v", id, err))
 	}
-	return n.change(ctx, func(c raft.Configuration) (raft.Membership, bool) {
-		return raft.Membership{Promote: []raft.ID{id}}, c.Learner(id)
-	})
+	return nil
+}
+
+// noKey says what to do about a leader without the authority's key. A voter has it, unless the cluster was recovered from a
+// learner's copy.
+func (n *Node) noKey() error {
+	return fmt.Errorf("node %d leads and has not got the authority's key: stop it, copy tls/ca.key there from the directory of any former voter, and start it",
+		n.self.Node)
+}
+
+// catchUpPatience is how long a promotion waits for a learner that has everything and is not known to be fast yet.
+const catchUpPatience = time.Second
+
+// awaitCaughtUp refuses a learner that lags, and says by how much.
+func (n *Node) awaitCaughtUp(ctx context.Context, id raft.ID) *Error {
+	for begun := time.Now(); ; {
+		status := n.replica.Status()
+		i := slices.IndexFunc(status.Peers, func(p raft.PeerStatus) bool { return p.ID == id })
+		switch {
+		case status.Role != raft.Leader || i < 0:
+			return n.notLeader()
+		case !n.endpoint.Connected(id):
+			return protocolError("node %d cannot be reached: start it, and promote it when it has caught up", id)
+		case status.Peers[i].CaughtUp:
+			return nil
+		case time.Since(begun) > catchUpPatience:
+			match := status.Peers[i].Match
+			return protocolError("node %d lags: it has entries up to %d of %d, %d less than the leader; promote it when it has caught up (.nodes shows its lag)",
+				id, match, status.Last.Index, status.Last.Index-match)
+		}
+		if _, failed := pause(ctx, housekeepingInterval, nil); failed != nil {
+			return failed
+		}
+	}
+}
+
+// spares refuses a change by which a voter leaves and, unless it is zero, another node becomes one, if no majority of the voters
+// could be reached after it: the cluster would take no writes until others come back.
+func (n *Node) spares(status *raft.Status, leaves, comes raft.ID) *Error {
+	if !status.Configuration.Voter(leaves) {
+		return nil
+	}
+	if len(status.Configuration.Voters) == 1 && comes == 0 {
+		return protocolError("node %d is the only voter: the cluster would end with it; promote another node first", leaves)
+	}
+	var after, away []raft.ID
+	for _, id := range append(slices.Clone(status.Configuration.Voters), comes) {
+		if id == 0 || id == leaves {
+			continue
+		}
+		after = append(after, id)
+		if id != n.self.Node && !n.endpoint.Connected(id) {
+			away = append(away, id)
+		}
+	}
+	if reached := len(after) - len(away); reached <= len(after)/2 {
+		return protocolError("without node %d, %d of %d voters could be reached, and that is no majority: first bring back, or remove, node %v",
+			leaves, reached, len(after), away)
+	}
+	return nil
+}
+
+// wish stores whether a member wants to stay a learner.
+func (n *Node) wish(ctx context.Context, term raft.Term, id raft.ID, learner bool) *Error {
+	member, known := n.member(id)
+	if !known || member.Learner == learner {
+		return nil
+	}
+	member.Learner = learner
+	return n.proposeMember(ctx, term, setMember(member, false))
+}
+
+// strikeOut takes a node out of the table of members, unless that was done before.
+func (n *Node) strikeOut(ctx context.Context, term raft.Term, id raft.ID) *Error {
+	member, known := n.member(id)
+	if !known {
+		return nil
+	}
+	return n.proposeMember(ctx, term, setMember(member, true))
 }
 
 // takeKey is the transport's OnKey: it returns once the key is durable.
@@ -92,28 +253,6 @@ func (n *Node) takeKey(der []byte) error {
 	}
 	n.authority.Store(authority)
 	return nil
-}
-
-// removeMember takes a node out of the configuration, then out of the table of members.
-func (n *Node) removeMember(ctx context.Context, term raft.Term, id raft.ID) *Error {
-	member, known := n.member(id)
-	configuration := n.replica.Status().Configuration
-	if !known && !configuration.Member(id) {
-		return protocolError("there is no node %d: .nodes lists the members", id)
-	}
-	if len(configuration.Voters) == 1 && configuration.Voter(id) {
-		return protocolError("node %d is the only voter: the cluster would end with it", id)
-	}
-	failed := n.change(ctx, func(c raft.Configuration) (raft.Membership, bool) {
-		return raft.Membership{Remove: []raft.ID{id}}, c.Member(id)
-	})
-	if failed != nil {
-		return failed
-	}
-	if !known { // it was struck out before, and added by an entry that came later
-		return nil
-	}
-	return n.proposeMember(ctx, term, setMember(member, true))
 }
 
 // setMember is the command that makes a member's row what member says, or strikes it out.

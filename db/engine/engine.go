@@ -326,6 +326,13 @@ func (e *Engine) Token(id [8]byte) (Token, bool) {
 // Settings returns every setting of the cluster with its value. The caller owns the map.
 func (e *Engine) Settings() map[string]string { return maps.Clone(e.committed.Load().settings) }
 
+// TargetVoters returns the settings by which a leader keeps the voters: how many there shall be (zero: no number is meant), and
+// after what time one that is away is replaced.
+func (e *Engine) TargetVoters() (target int, replaceAfter time.Duration) {
+	s := e.committed.Load().limits
+	return int(s.targetVoters), s.replaceAfter
+}
+
 // LastTime returns the newest entry time applied, in Unix nanoseconds.
 func (e *Engine) LastTime() int64 { return e.committed.Load().time }
 

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rsqld/rsqld/db/command/commandpb"
 )
@@ -126,16 +127,26 @@ func TestLimitOfResults(t *testing.T) {
 	}
 }
 
+// A duration is written with its unit and is not too short.
+func TestSettingOfDuration(t *testing.T) {
+	for value, good := range map[string]bool{"1s": true, "1h30m": true, "": true, "999ms": false, "-1h": false, "10": false, "soon": false} {
+		if err := CheckSettings(map[string]string{SettingReplaceAfter: value}); (err == nil) != good || err != nil && !strings.Contains(err.Error(), "at least 1s") {
+			t.Errorf("%q: %v", value, err)
+		}
+	}
+}
+
 // Every setting accepts its bounds and refuses what is beyond, with an error that says which values there are.
 func TestSettingBounds(t *testing.T) {
 	bounds := map[string]struct{ least, largest int64 }{
 		SettingMaxRows: {1, math.MaxInt64}, SettingMaxSteps: {1000, math.MaxInt64}, SettingMaxValue: {leastValue, largestValue},
 		SettingMaxStatement: {leastStatement, largestStatement}, SettingMaxParameters: {leastParameters, largestParameters},
+		SettingTargetVoters: {0, largestTarget},
 	}
 	for name, fallback := range settingDefaults {
 		b, isLimit := bounds[name]
 		if !isLimit {
-			if fallback != "on" && fallback != "off" {
+			if _, err := time.ParseDuration(fallback); err != nil && fallback != "on" && fallback != "off" {
 				t.Errorf("%s is in no list of bounds", name)
 			}
 			continue

@@ -7,8 +7,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/rsqld/rsqld/db/sqlite"
+	"github.com/rsqld/rsqld/raft"
 )
 
 // Settings of the cluster. They are replicated (table _rsqld_settings), given by Bootstrap, changed by ChangeSettings,
@@ -33,6 +35,11 @@ const (
 	SettingMaxStatement = "sql.max_statement_bytes"
 	// SettingMaxParameters is the largest number of a parameter in a statement: 32,766, as SQLite has it.
 	SettingMaxParameters = "sql.max_parameters"
+	// SettingTargetVoters is how many voters the leader makes of learners by itself, and keeps by replacing one that is away:
+	// 0 (default) makes a voter of every learner that did not ask to stay one, and replaces none.
+	SettingTargetVoters = "cluster.target_voters"
+	// SettingReplaceAfter is how long a voter may be away before another node votes in its place: 10m. It needs a target.
+	SettingReplaceAfter = "cluster.replace_after"
 )
 
 // settings are the values that apply goes by. They are equal on every replica at the same index.
@@ -44,6 +51,8 @@ type settings struct {
 	maxValue          int64
 	maxStatement      int64
 	maxParameters     int64
+	targetVoters      int64
+	replaceAfter      time.Duration
 }
 
 // settingDefaults holds every setting there is.
@@ -55,6 +64,8 @@ var settingDefaults = map[string]string{
 	SettingMaxValue:          "30000000",
 	SettingMaxStatement:      "33554432",
 	SettingMaxParameters:     "32766",
+	SettingTargetVoters:      "0",
+	SettingReplaceAfter:      "10m",
 }
 
 // The bounds of the limits. The least ones leave room for the engine's own rows and statements; the largest are
@@ -63,6 +74,8 @@ const (
 	leastValue, largestValue           = 2 << 20, 1_000_000_000
 	leastStatement, largestStatement   = 1 << 10, 1_000_000_000
 	leastParameters, largestParameters = 100, 32766
+	largestTarget                      = raft.MaxMembers
+	leastReplaceAfter                  = time.Second
 	unbounded                          = 1<<63 - 1
 )
 
@@ -113,6 +126,10 @@ func (s *settings) parse(name, value string) (err error) {
 		s.maxStatement, err = parseLimit(value, leastStatement, largestStatement)
 	case SettingMaxParameters:
 		s.maxParameters, err = parseLimit(value, leastParameters, largestParameters)
+	case SettingTargetVoters:
+		s.targetVoters, err = parseLimit(value, 0, largestTarget)
+	case SettingReplaceAfter:
+		s.replaceAfter, err = parseDuration(value, leastReplaceAfter)
 	default:
 		known := strings.Join(slices.Sorted(maps.Keys(settingDefaults)), ", ")
 		err = fmt.Errorf("there is no such setting; known are %s", known)
@@ -139,6 +156,14 @@ func parseLimit(value string, least, largest int64) (int64, error) {
 		return 0, fmt.Errorf("%q is not a whole number of at least %d", value, least)
 	}
 	return 0, fmt.Errorf("%q is not a whole number from %d to %d", value, least, largest)
+}
+
+func parseDuration(value string, least time.Duration) (time.Duration, error) {
+	d, err := time.ParseDuration(value)
+	if err != nil || d < least {
+		return 0, fmt.Errorf("%q is not a duration of at least %v: write 90s, 10m or 1h30m", value, least)
+	}
+	return d, nil
 }
 
 // limit makes a connection keep the limits that SQLite counts itself. Every connection that prepares statements of users

@@ -59,6 +59,8 @@ func commands() []command {
 		startCommand(), sqlCommand(), demoCommand(), benchCommand(),
 		clusterCommand("nodes", "", 0, "list the members of the cluster"),
 		clusterCommand("promote", "ID", 1, "make a learner a voter"),
+		clusterCommand("demote", "ID", 1, "make a voter a learner that stays one"),
+		clusterCommand("replace", "OLD NEW", 2, "remove a voter and promote a learner in its place, in one step"),
 		clusterCommand("remove", "ID", 1, "remove a member for good"),
 		clusterCommand("transfer", "[ID]", 1, "hand leadership over"),
 		clusterCommand("sessions", "", 0, "list the sessions of the cluster: who does what, and who keeps others from writing"),

@@ -18,8 +18,10 @@ func clusterCommand(name, args string, most int, summary string) command {
 			t.flags(flags)
 			return func(ctx context.Context, e *Environment, args []string) error {
 				switch {
+				case name == "replace" && len(args) < 2:
+					return usageError("which nodes? usage: rsqld replace OLD NEW; rsqld nodes lists them")
 				case len(args) > 0:
-				case name == "promote" || name == "remove":
+				case name == "promote" || name == "demote" || name == "remove":
 					return usageError("which node? usage: rsqld %s ID; rsqld nodes lists them", name)
 				case name == "cancel":
 					return usageError("which session? usage: rsqld cancel SESSION; rsqld sessions lists them")

@@ -12,6 +12,8 @@ func clusterCommands() []Command {
 		{".leader", "", "show the leader", 0, 0, dotControl("leader")},
 		{".status", "", "show the state of this node and the settings of the cluster", 0, 0, dotControl("status")},
 		{".promote", "ID|NAME", "make a learner a voter", 1, 1, dotMember("promote")},
+		{".demote", "ID|NAME", "make a voter a learner that stays one", 1, 1, dotMember("demote")},
+		{".replace", "OLD NEW", "remove a voter and promote a learner in its place, in one step", 2, 2, dotMember("replace")},
 		{".remove", "ID|NAME", "remove a member for good", 1, 1, dotMember("remove")},
 		{".transfer", "[ID|NAME]", "hand leadership over, to a member or to the best of them", 0, 1, dotMember("transfer")},
 		{".token", "[--learner]", "print a token with which a node can join", 0, 1, dotToken},
