@@ -49,9 +49,10 @@ type Config struct {
 	Listen string
 	// Advertise is the address that peers and clients dial; empty: the one listened on.
 	Advertise string
-	// Join are addresses of members of the cluster to join. Ignored in a directory that already has a node.
+	// Join are addresses of members of the cluster to join. In a directory that already has a node they are where it looks
+	// for members while it knows no leader: all may have changed their addresses while they were down.
 	Join []string
-	// Token is the join token, or @FILE to read it from a file. Ignored like Join.
+	// Token is the join token, or @FILE to read it from a file. Ignored in a directory that already has a node.
 	Token string
 	// Learner joins as a learner that stays one.
 	Learner bool

@@ -66,6 +66,7 @@ var verbs = map[string]verb{
 	"restore":       {role: identity.RoleAdmin, minimum: 2, maximum: 3, stream: (*session).restore},
 	"staged":        {role: identity.RoleAdmin, peers: true, minimum: 3, maximum: 3, stream: (*session).staged},
 	"fetch_restore": {role: identity.RoleAdmin, peers: true, minimum: 2, maximum: 2, run: (*session).fetchRestore},
+	"whereabouts":   {role: identity.RoleRead, peers: true, minimum: 1, maximum: 1, run: (*session).whereabouts},
 	"announce":      {role: identity.RoleAdmin, leader: true, peers: true, minimum: 2, maximum: 2, run: (*session).announce},
 }
 

@@ -34,8 +34,9 @@
 //
 // Membership is two things that move together: the voters and learners (a raft.Configuration in the log) and the table
 // of members (names, addresses, keys: replicated rows). A node joins as a learner with a token; the leader promotes it
-// when it has caught up, unless it asked to stay a learner, or there are as many voters as the cluster wants. A node that comes back at another address tells the cluster;
-// that works while it finds one of the others where it left them.
+// when it has caught up, unless it asked to stay a learner, or there are as many voters as the cluster wants. A node that comes back at another address tells the cluster.
+// While it knows no leader it looks for members at Config.Join too, and members that have found each other tell where the
+// others are: all may have moved.
 //
 // A cluster that has lost its majority for good is recovered from one data directory (Survey, Recover). It is in another
 // epoch then, which node.json, the database and each hello of a peer name: members of the epoch before are refused.

@@ -127,7 +127,7 @@ func (n *Node) updatePeers() {
 	peers := make(map[raft.ID]string)
 	for _, m := range n.members() {
 		if m.ID != n.self.Node {
-			peers[m.ID] = m.Address
+			peers[m.ID] = n.whereabouts.of(m.ID, m.Address, time.Now())
 		}
 	}
 	n.endpoint.SetPeers(peers)

@@ -47,6 +47,8 @@ type Node struct {
 	gate      gate
 	noted     quarantineNote
 
+	whereabouts whereabouts
+
 	// opened is closed when all parts stand: what peers and clients send before waits, or is dropped.
 	opened chan struct{}
 	ctx    context.Context // ends when the node closes, with errClosing
@@ -113,6 +115,7 @@ func (n *Node) open(ctx context.Context) error {
 	n.updatePeers()
 	n.group.Go(func() { n.followMembers(n.ctx) })
 	n.group.Go(func() { n.housekeeping(n.ctx) })
+	n.group.Go(func() { n.seekMembers(n.ctx) })
 	n.group.Go(func() { n.watchLeader(n.ctx) })
 	n.group.Go(func() { n.watchClock(n.ctx) })
 	n.group.Go(func() { n.heal(n.ctx) })
@@ -163,7 +166,7 @@ func (n *Node) identify(ctx context.Context) error {
 	n.self = self
 	switch {
 	case known && (len(n.config.Join) > 0 || n.config.Token != ""):
-		n.log.Info("this directory already has a node: --join and --token are not needed any more", "node", self.Node)
+		n.log.Info("this directory already has a node: --token is not needed, and --join only if it cannot find the others", "node", self.Node)
 	case !known && len(n.config.Join) > 0:
 		err = n.join(ctx, n.address)
 	case !known:

@@ -10,6 +10,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"github.com/rsqld/rsqld/raft"
 	"github.com/rsqld/rsqld/transport/identity"
 )
 
@@ -134,23 +135,35 @@ func (e *Endpoint) dialMember(ctx context.Context, p *peer, address string) (*qu
 	}
 	remote := net.UDPAddrFromAddrPort(candidates[0])
 	e.admission.know(p.id, remote.String())
-	conn, err := e.transport.Dial(ctx, remote, e.config.Identity.PeerTLS(), e.config.Limits.peerConfig())
+	conn, id, err := e.dial(ctx, remote)
 	if err != nil {
-		return nil, remote, dialError(ctx, err)
+		return nil, remote, err
 	}
-	if !e.hold(conn) {
-		return nil, remote, ErrClosed
-	}
-	id, err := identity.NodeOf(conn.ConnectionState().TLS)
-	if err == nil && id != p.id {
+	if id != p.id {
 		err = &mismatch{fmt.Sprintf("node %d answers at the address of node %d", id, p.id)}
-	}
-	if err != nil {
 		e.release(conn)
 		shut(conn, codeMismatch, err.Error())
 		return nil, remote, err
 	}
 	return conn, remote, nil
+}
+
+// dial makes a connection with a node of the cluster, whichever it is, and holds it.
+func (e *Endpoint) dial(ctx context.Context, remote net.Addr) (*quic.Conn, raft.ID, error) {
+	conn, err := e.transport.Dial(ctx, remote, e.config.Identity.PeerTLS(), e.config.Limits.peerConfig())
+	if err != nil {
+		return nil, 0, dialError(ctx, err)
+	}
+	if !e.hold(conn) {
+		return nil, 0, ErrClosed
+	}
+	id, err := identity.NodeOf(conn.ConnectionState().TLS)
+	if err != nil {
+		e.release(conn)
+		shut(conn, codeMismatch, err.Error())
+		return nil, 0, err
+	}
+	return conn, id, nil
 }
 
 // name is an address that could not be resolved, for the log.

@@ -10,6 +10,7 @@ import (
 	"math/big"
 	"net"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -260,6 +261,45 @@ func TestPeerMoves(t *testing.T) {
 	moved := r.start(2)
 	a.SetPeers(map[raft.ID]string{2: moved.address()})
 	a.reach(moved)
+}
+
+// Whoever knows the address of one member, and not whose it is, connects with it; itself, a node that is connected and
+// nobody are told apart.
+func TestSeek(t *testing.T) {
+	r := newRealm(t)
+	a, b := r.start(1), r.start(2)
+	a.SetPeers(map[raft.ID]string{2: freeAddress(t)}) // where node 2 was
+	if id, err := a.Seek(t.Context(), b.address()); err != nil || id != 2 {
+		t.Fatalf("sought node %d, %v", id, err)
+	}
+	await(t, "the connection", func() bool { return a.Connected(2) && b.Connected(1) })
+	link := a.linkTo(2)
+	if id, err := a.Seek(t.Context(), b.address()); err != nil || id != 2 || a.linkTo(2) != link {
+		t.Errorf("sought again: node %d, %v, another connection: %v", id, err, a.linkTo(2) != link)
+	}
+	if _, err := a.Seek(t.Context(), a.address()); err == nil || !strings.Contains(err.Error(), "this node itself") {
+		t.Errorf("sought itself: %v", err)
+	}
+	if _, err := a.Seek(t.Context(), freeAddress(t)); !errors.Is(err, ErrUnreachable) {
+		t.Errorf("sought nobody: %v", err)
+	}
+	a.close()
+	if _, err := a.Seek(t.Context(), b.address()); err == nil {
+		t.Error("a closed endpoint seeks")
+	}
+}
+
+// freeAddress is an address that nobody listens at.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	socket, err := listenUDP("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := socket.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return socket.LocalAddr().String()
 }
 
 // A peer that computes otherwise is refused, and each side logs it once, in a line that names both fingerprints.

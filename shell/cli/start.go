@@ -60,7 +60,7 @@ func startCommand() command {
 			flags.StringVar(&config.Data, "data", defaultData, "`DIR` that holds everything the node knows")
 			flags.StringVar(&config.Listen, "listen", db.DefaultListen, "address to listen on, `HOST:PORT`")
 			flags.StringVar(&config.Advertise, "advertise", "", "address that others dial, `HOST:PORT` (default the one listened on)")
-			flags.StringSliceVar(&config.Join, "join", nil, "members of the cluster to join, `HOST:PORT,...`")
+			flags.StringSliceVar(&config.Join, "join", nil, "members of the cluster to join, or where to look for the others if all have moved, `HOST:PORT,...`")
 			flags.StringVar(&config.Token, "token", "", "`TOKEN` to join with, or @FILE to read it from")
 			flags.BoolVar(&config.Learner, "learner", false, "join as a learner that does not vote")
 			flags.StringVar(&config.Name, "name", "", "what people call the node (default n and its id)")
