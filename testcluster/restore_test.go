@@ -208,6 +208,7 @@ const foreignRows = `select (select group_concat(rowid || quote(a)) from plain) 
 // sizes, into a cluster that is written to: on every node there is what was in the file and what was written after the entry.
 // Settings, members, tokens and credentials stay; a node that joins then gets the file.
 func TestRestoreCommand(t *testing.T) {
+	t.Parallel()
 	nodes := trio(t)
 	follower := except(nodes, leaderOf(t, nodes...))[0]
 	nodes[0].exec("create table stamped(k integer primary key)")
@@ -353,6 +354,7 @@ func numberedFile(t *testing.T, number, megabytes int) string {
 // A node that is killed in the middle of a restore, the leader or the node that was asked, leaves the content of before or that
 // of the file on all nodes, never both, and the exit code 0 only where it is that of the file.
 func TestRestoreKilled(t *testing.T) {
+	t.Parallel()
 	nodes := trio(t)
 	nodes[0].restore(numberedFile(t, 1, 1))
 	now := "1"
@@ -418,9 +420,10 @@ func settleAll(t *testing.T, round int, nodes ...*process) {
 
 // An upload that is interrupted changes nothing, and the next one goes on where it was.
 func TestRestoreInterrupted(t *testing.T) {
+	t.Parallel()
 	n := newProcess(t, "n1").start()
 	n.exec("create table kept(x)")
-	path := numberedFile(t, 1, 60)
+	path := numberedFile(t, 1, 30)
 	c, end := backgroundRestore(t, n, path)
 	n.awaitStaged("*.partial")
 	if err := c.Process.Signal(syscall.SIGINT); err != nil {
@@ -454,5 +457,5 @@ func TestRestoreInterrupted(t *testing.T) {
 		t.Errorf("with another byte in what came, exit %d: %s", code, printed)
 	}
 	n.restore(path)
-	n.eventuallyValue("1 600", "select group_concat(distinct number) || ' ' || count(*) from t")
+	n.eventuallyValue("1 300", "select group_concat(distinct number) || ' ' || count(*) from t")
 }

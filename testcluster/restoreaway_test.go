@@ -17,6 +17,7 @@ import (
 
 // A node that was down during a restore gets the file when it is back, and all nodes that are killed right after a restore hold it.
 func TestRestoreWhileDown(t *testing.T) {
+	t.Parallel()
 	nodes := trio(t)
 	down := except(nodes, leaderOf(t, nodes...))[0]
 	down.kill()
@@ -46,6 +47,7 @@ func TestRestoreWhileDown(t *testing.T) {
 // A follower without room for the file does not keep the others from going over to it: it stops there, says why it is not ready,
 // and goes on when there is room. The node without room itself takes no file.
 func TestRestoreWithoutRoom(t *testing.T) {
+	t.Parallel()
 	n1 := newProcess(t, "n1").start()
 	n2 := newProcess(t, "n2").joins(n1, n1).start()
 	small := newProcess(t, "n3").joins(n1, n1)
