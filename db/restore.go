@@ -3,9 +3,9 @@ package db
 import (
 	"context"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,7 +33,8 @@ const (
 	// to be applied: so much time, and that of so many bytes a second.
 	restorePatience = 5 * time.Minute
 	restoreRate     = 4 << 20
-	// spreadGrace is how long, once a majority has the file, the others may take: those that have not got it then get it later.
+	// spreadGrace is how long, once a majority has the file, the others may take besides twice the time that the majority took:
+	// they would stop at the entry. Those that have not got it then get it later.
 	spreadGrace = 2 * time.Second
 )
 
@@ -203,10 +204,11 @@ func (e *Error) fromHereOn(meaning string) *Error {
 }
 
 // spread brings the file to this node, and then to the others. It returns when a majority of the voters, this node among them,
-// has it durable, and all that answer have or spreadGrace is over.
+// has it durable, and all that answer have, or have had their time.
 func (n *Node) spread(ctx context.Context, f restoreFile, t *telling) *Error {
 	ctx, cancel := context.WithTimeout(ctx, restoreLimit(f.size))
 	defer cancel()
+	began := time.Now()
 	t.say("the leader gets the file")
 	if err := n.obtain(ctx, f, t.session.peer); err != nil {
 		return n.stageError(ctx, err)
@@ -226,7 +228,7 @@ func (n *Node) spread(ctx context.Context, f restoreFile, t *telling) *Error {
 	for len(s.pending) > 0 {
 		t.say(s.String())
 		if grace == nil && s.majority() {
-			grace = time.After(spreadGrace)
+			grace = time.After(spreadGrace + 2*time.Since(began))
 		}
 		select {
 		case a := <-answers:
@@ -240,7 +242,7 @@ func (n *Node) spread(ctx context.Context, f restoreFile, t *telling) *Error {
 	if s.majority() {
 		return nil
 	}
-	return noLeader(fmt.Sprintf("no quorum: %v: %v", s, errors.Join(s.failures...)))
+	return noLeader(fmt.Sprintf("no quorum: %v: %s", s, strings.Join(s.failures, "; ")))
 }
 
 // proposeRestore puts the entry into the log and waits until this node has applied it.
@@ -261,7 +263,7 @@ type spreading struct {
 	configuration raft.Configuration
 	have          map[raft.ID]bool
 	pending       map[raft.ID]bool // members that have not answered
-	failures      []error
+	failures      []string
 }
 
 // spreadAnswer is what a member says.
@@ -288,7 +290,7 @@ func (s *spreading) take(a spreadAnswer) {
 		s.have[a.from] = true
 		return
 	}
-	s.failures = append(s.failures, fmt.Errorf("node %d: %w", a.from, a.failed))
+	s.failures = append(s.failures, fmt.Sprintf("node %d: %v", a.from, a.failed))
 }
 
 // majority reports whether a majority of the voters has the file; of both groups while the voters change (§4.3).

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -115,7 +117,7 @@ func (n *Node) obtain(ctx context.Context, f restoreFile, first raft.ID) error {
 	if err != nil {
 		return err
 	}
-	var failures []error
+	var failures []string
 	nobody := true
 	for _, from := range n.holders(first) {
 		began := time.Now()
@@ -128,15 +130,15 @@ func (n *Node) obtain(ctx context.Context, f restoreFile, first raft.ID) error {
 			}
 		}
 		nobody = nobody && came == 0
-		failures = append(failures, fmt.Errorf("node %d: %w", from, err))
+		failures = append(failures, fmt.Sprintf("node %d: %v", from, err))
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 	}
 	if nobody {
-		failures = append([]error{errNobody}, failures...)
+		return fmt.Errorf("%w: %s", errNobody, strings.Join(failures, "; "))
 	}
-	return errors.Join(failures...)
+	return errors.New(strings.Join(failures, "; "))
 }
 
 // holders are the other members, in the order in which they are asked for a file.
@@ -203,8 +205,11 @@ func (s *session) staged(ctx context.Context, id uint64, args []string) *sqlpb.S
 		return failure(id, failed)
 	}
 	file, err := os.Open(s.node.engine.Staged(f.sum))
+	if errors.Is(err, fs.ErrNotExist) {
+		return failure(id, protocolError("%v", errNotWhole))
+	}
 	if err != nil {
-		return failure(id, protocolError("%v: %v", errNotWhole, err))
+		return failure(id, protocolError("opening the file of a restore: %v", err))
 	}
 	defer file.Close()
 	x := &export{session: s, id: id, out: output{session: s, request: id}}
