@@ -128,11 +128,9 @@ func (s *stage) release(f restoreFile) {
 	delete(s.claims, f.sum)
 }
 
-// whole reports whether the file is here and whole. One that was for an entry of before is kept for another one. The caller
-// has the claim.
-func (s *stage) whole(f restoreFile) (bool, error) {
-	path := s.engine.Staged(f.sum)
-	switch found, err := os.Stat(path); {
+// has reports whether the file is here and whole. The caller has the claim.
+func (s *stage) has(f restoreFile) (bool, error) {
+	switch found, err := os.Stat(s.engine.Staged(f.sum)); {
 	case errors.Is(err, fs.ErrNotExist):
 		return false, nil
 	case err != nil:
@@ -140,13 +138,21 @@ func (s *stage) whole(f restoreFile) (bool, error) {
 	case found.Size() != f.size:
 		return false, fmt.Errorf("the file with this hash has %d bytes, and not %d", found.Size(), f.size)
 	}
+	return true, nil
+}
+
+// whole is has for a file that is about to be used: one that was for an entry of before is kept for another one.
+func (s *stage) whole(f restoreFile) (bool, error) {
+	if has, err := s.has(f); !has || err != nil {
+		return false, err
+	}
 	now := time.Now()
-	return true, errors.Join(s.engine.KeepStaged(f.sum), os.Chtimes(path, now, now))
+	return true, errors.Join(s.engine.KeepStaged(f.sum), os.Chtimes(s.engine.Staged(f.sum), now, now))
 }
 
 // come returns how many bytes of the file are here. The caller has the claim.
 func (s *stage) come(f restoreFile) (int64, error) {
-	if whole, err := s.whole(f); whole || err != nil {
+	if has, err := s.has(f); has || err != nil {
 		return f.size, err
 	}
 	found, err := os.Stat(s.partial(f))
