@@ -62,7 +62,8 @@ type Config struct {
 	// Target is TargetAny if empty.
 	Target Target
 	// Timeout bounds a request whose context has no deadline: the wait for other writers, for a leader, and the run
-	// itself. Zero leaves it to the server's default.
+	// itself. Zero leaves it to the server's default. It also bounds the wait of a transaction for its turn, whatever deadline
+	// the context has; zero: DefaultBusyTimeout.
 	Timeout time.Duration
 	// CommitTimeout bounds Commit of a transaction of database/sql, which has no context; zero: DefaultCommitTimeout.
 	CommitTimeout time.Duration

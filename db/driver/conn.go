@@ -101,7 +101,9 @@ func (c *Conn) ready(ctx context.Context) error {
 	if c.stream == nil {
 		return c.connect(ctx)
 	}
-	c.follow(ctx)
+	if !c.uncertain { // a commit is sent to where its transaction is
+		c.follow(ctx)
+	}
 	return nil
 }
 

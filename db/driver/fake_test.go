@@ -222,6 +222,7 @@ type fakeSession struct {
 	ctx     context.Context
 	cut     context.CancelFunc
 	id      []byte
+	tx      sqlpb.Transaction // belongs to the goroutine of run
 }
 
 func (s *fakeSession) run() {
@@ -306,10 +307,19 @@ func (s *fakeSession) answer(frame *sqlpb.ClientFrame) {
 	case *sqlpb.ClientFrame_Execute:
 		sql := f.Execute.Statements[0].Sql
 		if isSelect(sql) {
-			s.send(columns(f.Execute.Id, "sql"), rowsFrame(f.Execute.Id, []any{sql}), done(f.Execute.Id, &sqlpb.Done{Index: 5}))
+			s.send(columns(f.Execute.Id, "sql"), rowsFrame(f.Execute.Id, []any{sql}), done(f.Execute.Id, &sqlpb.Done{Index: 5, Transaction: s.tx}))
 		} else {
-			s.send(done(f.Execute.Id, &sqlpb.Done{Index: 7, Wrote: true, RowsAffected: 1, LastInsertId: 3}))
+			s.send(done(f.Execute.Id, &sqlpb.Done{Index: 7, Wrote: true, RowsAffected: 1, LastInsertId: 3, Transaction: s.tx}))
 		}
+	case *sqlpb.ClientFrame_Begin:
+		s.tx = sqlpb.Transaction_TRANSACTION_OPEN
+		s.send(done(f.Begin.Id, &sqlpb.Done{Index: 6, Transaction: s.tx}))
+	case *sqlpb.ClientFrame_Commit:
+		s.tx = sqlpb.Transaction_TRANSACTION_NONE
+		s.send(done(f.Commit.Id, &sqlpb.Done{Index: 9}))
+	case *sqlpb.ClientFrame_Rollback:
+		s.tx = sqlpb.Transaction_TRANSACTION_NONE
+		s.send(done(f.Rollback.Id, &sqlpb.Done{Index: 6}))
 	case *sqlpb.ClientFrame_Control:
 		s.send(columns(f.Control.Id, "verb"), rowsFrame(f.Control.Id, []any{f.Control.Verb}), done(f.Control.Id, &sqlpb.Done{}))
 	}

@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -48,7 +49,7 @@ func (c *Conn) Execute(ctx context.Context, r Request) (*Results, error) {
 	if err != nil {
 		return nil, err
 	}
-	call := &call{conn: c, single: isSingle(r.SQL), reads: r.ReadOnly || isSelect(r.SQL), atomic: r.Atomic, within: within}
+	call := &call{conn: c, single: isSingle(r.SQL), reads: r.ReadOnly || isSelect(r.SQL), atomic: r.Atomic, transacts: true, within: within}
 	call.numbered = !call.reads && !within
 	execute := &sqlpb.Execute{
 		Statements: []*sqlpb.Statement{{Sql: r.SQL, Args: args}}, Atomic: r.Atomic, Level: levels[r.Level], ReadOnly: r.ReadOnly,
@@ -97,6 +98,10 @@ type call struct {
 	single, atomic bool
 	// within says that the request is part of a transaction, which is lost with its stream.
 	within bool
+	// transacts says that the answer tells how the Conn's transaction stands.
+	transacts bool
+	// patience is for how long a write that was sent and not answered is sent again; zero: RepeatPatience.
+	patience time.Duration
 	// numbered says that the request gets a write number. It stays the same when the request is sent again.
 	numbered bool
 	seq      uint64 // the number, zero before it was given out
@@ -147,7 +152,7 @@ func (r *call) again(refused *Error, begun time.Time) bool {
 	case r.within:
 		return false
 	case r.unknown != nil:
-		return !tells(refused) && time.Since(begun)+NoQuorumPause < RepeatPatience
+		return !tells(refused) && time.Since(begun)+NoQuorumPause < cmp.Or(r.patience, RepeatPatience)
 	case refused == nil || refused.Retry != RetrySame:
 		return false
 	case refused.Class == ClassNoQuorum:
@@ -181,7 +186,7 @@ func (r *call) rest(ctx context.Context, refused *Error) error {
 	if stops && r.unknown == nil {
 		return nil
 	}
-	return pause(ctx, NoQuorumPause)
+	return sleep(ctx, NoQuorumPause)
 }
 
 // verdict is the error of a request that will not be sent again.
@@ -200,7 +205,8 @@ func (r *call) verdict(ctx context.Context, err error, refused *Error) error {
 // maxMoves bounds how often one request looks for another node.
 const maxMoves = 3
 
-func pause(ctx context.Context, d time.Duration) error {
+// sleep waits for d, or fails when ctx ends before.
+func sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -246,7 +252,7 @@ func (r *call) attempt(ctx context.Context) (*sqlpb.ServerFrame, error) {
 	if err == nil && frame.GetError() != nil {
 		refused := wireError(frame.GetError())
 		if frame.GetError().Id != 0 {
-			c.stands(frame.GetError().Transaction, refused)
+			r.stands(frame.GetError().Transaction, refused)
 		}
 		err = refused
 		r.cancel.end()

@@ -167,7 +167,7 @@ func (r *Results) note(frame *sqlpb.ServerFrame) error {
 		r.dones++
 		r.wrote = r.wrote || f.Done.Wrote
 		r.call.conn.connector.saw(f.Done.Index)
-		r.call.conn.stands(f.Done.Transaction, nil)
+		r.call.stands(f.Done.Transaction, nil)
 		if f.Done.Wrote {
 			r.call.conn.proven = time.Now()
 		}
@@ -182,7 +182,7 @@ func (r *Results) note(frame *sqlpb.ServerFrame) error {
 	case *sqlpb.ServerFrame_Error:
 		r.finish()
 		err := wireError(f.Error)
-		r.call.conn.stands(f.Error.Transaction, err)
+		r.call.stands(f.Error.Transaction, err)
 		if cause := r.call.cancel.cause(); cause != nil && (err.Class == ClassCancelled || err.Class == ClassOutcomeUnknown) {
 			err.cause = cause
 		}
@@ -248,9 +248,7 @@ func (r *Results) Close() error {
 	if !r.more {
 		return nil
 	}
-	if r.call.single {
-		r.call.cancel.now(r.call)
-	}
+	r.call.giveUp()
 	for r.more {
 		frame, err := r.call.receive()
 		if err != nil {
@@ -263,6 +261,14 @@ func (r *Results) Close() error {
 		}
 	}
 	return nil
+}
+
+// giveUp cancels a request whose rows nobody wants any more. Statements of a script that have not run yet are not given up,
+// and neither is one of a transaction: it has run before its first row came, and its end could be that of the transaction.
+func (r *call) giveUp() {
+	if r.single && (!r.within || r.conn.tx.readOnly) {
+		r.cancel.now(r)
+	}
 }
 
 // drain moves what is left of results from the stream into memory, so that the stream is free for another request and
@@ -293,9 +299,7 @@ func (r *Results) drain() {
 
 // discard reads results to their end and forgets them.
 func (r *Results) discard() {
-	if r.call.single {
-		r.call.cancel.now(r.call)
-	}
+	r.call.giveUp()
 	for r.more {
 		frame, err := r.call.receive()
 		if err != nil {

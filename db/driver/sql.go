@@ -146,8 +146,10 @@ func (c *Conn) ResetSession(ctx context.Context) error {
 	return nil
 }
 
-// IsValid implements [driver.Validator]. A Conn that has lost its node is valid: it finds another one.
-func (c *Conn) IsValid() bool { return !c.closed }
+// IsValid implements [driver.Validator], which is asked when a Conn goes back to its pool. One that has lost its node is
+// valid: it finds another one. One with a transaction from BEGIN is not: its pool closes it, at once, which undoes the transaction.
+// Nobody may use it for long, and until ResetSession all others who write would wait.
+func (c *Conn) IsValid() bool { return !c.closed && c.tx.state == TxNone }
 
 // Prepare implements [driver.Conn].
 func (c *Conn) Prepare(query string) (driver.Stmt, error) {

@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -13,6 +14,8 @@ import (
 )
 
 const (
+	// DefaultBusyTimeout bounds a transaction's wait for its turn, unless Config.Timeout does.
+	DefaultBusyTimeout = 10 * time.Second
 	// DefaultCommitTimeout is the default of Config.CommitTimeout.
 	DefaultCommitTimeout = 10 * time.Second
 	// RollbackTimeout bounds a rollback. A node that does not answer in this time is left: it undoes by itself what a
@@ -37,6 +40,8 @@ const (
 // transaction is the transaction of a Conn.
 type transaction struct {
 	state TxState
+	// readOnly says that it reads a snapshot: nothing hangs on its end.
+	readOnly bool
 	// why is why it was undone, if it was and this end knows.
 	why *Error
 }
@@ -49,15 +54,19 @@ func (c *Conn) Transaction() TxState {
 	return c.tx.state
 }
 
-// stands takes what a node says of the transaction.
-func (c *Conn) stands(now sqlpb.Transaction, why *Error) {
+// stands takes what the node's answer to r says of the transaction. Answers to Control say nothing of it.
+func (r *call) stands(now sqlpb.Transaction, why *Error) {
+	if !r.transacts {
+		return
+	}
+	c := r.conn
 	switch now {
 	case sqlpb.Transaction_TRANSACTION_NONE:
 		c.tx = transaction{}
 	case sqlpb.Transaction_TRANSACTION_OPEN:
-		c.tx = transaction{state: TxOpen}
+		c.tx = transaction{state: TxOpen, readOnly: c.tx.readOnly}
 	case sqlpb.Transaction_TRANSACTION_FAILED:
-		c.tx = transaction{state: TxFailed, why: why}
+		c.tx = transaction{state: TxFailed, readOnly: c.tx.readOnly, why: why}
 	}
 }
 
@@ -70,7 +79,7 @@ func lostTransaction(node string, cause error) *Error {
 // loseTransaction takes note that the transaction was lost with its stream.
 func (c *Conn) loseTransaction(node string, cause error) *Error {
 	why := lostTransaction(node, cause)
-	c.tx = transaction{state: TxFailed, why: why}
+	c.tx = transaction{state: TxFailed, readOnly: c.tx.readOnly, why: why}
 	return why
 }
 
@@ -98,26 +107,41 @@ type TxOptions struct {
 	Level Level
 }
 
-// BeginTransaction begins a transaction: what is executed until Commit or Rollback happens as a whole or not at all. It waits for other
-// transactions up to Config.Timeout or the end of ctx. Inside of it requests have no write numbers, are never sent again,
-// and fail with RetryTransaction when their node is lost.
+// BeginTransaction begins a transaction: what is executed until Commit or Rollback happens as a whole or not at all. It
+// waits for other transactions up to Config.Timeout, by default [DefaultBusyTimeout], or the end of ctx; the error is then
+// [ErrBusy] and names who has the turn. Inside of it requests have no write numbers, are never sent again, and fail with
+// RetryTransaction when their node is lost.
 func (c *Conn) BeginTransaction(ctx context.Context, o TxOptions) error {
 	if err := checkLevel(o.Level); err != nil {
 		return protocolError("%v", err)
 	}
 	begin := &sqlpb.Begin{ReadOnly: o.ReadOnly, Level: levels[o.Level], MaxStalenessMs: milliseconds(c.connector.config.MaxStaleness)}
 	// A Begin whose answer is lost has left nothing: the node undoes what its session leaves behind.
-	call := &call{conn: c, single: true, reads: true, within: c.tx.state != TxNone}
+	call := &call{conn: c, single: true, reads: true, transacts: true, within: c.tx.state != TxNone}
 	call.frame = func(ctx context.Context, id uint64) *sqlpb.ClientFrame {
-		begin.Id, begin.TimeoutMs, begin.MinIndex = id, c.timeoutMs(ctx), c.connector.Index()
+		begin.Id, begin.TimeoutMs, begin.MinIndex = id, c.busyMs(ctx), c.connector.Index()
 		return &sqlpb.ClientFrame{Frame: &sqlpb.ClientFrame_Begin{Begin: begin}}
 	}
-	return call.finish(ctx)
+	if err := call.finish(ctx); err != nil {
+		return err
+	}
+	c.tx.readOnly = o.ReadOnly
+	return nil
 }
 
-// Commit makes the transaction happen. Whatever it returns, the transaction has ended. If the answer is lost, it is asked for
-// again, at other nodes too, until ctx ends: only then the outcome is unknown. An error of RetryTransaction says that
-// nothing of it was done.
+// busyMs is how long the node may let a transaction wait for its turn, as it is sent.
+func (c *Conn) busyMs(ctx context.Context) uint32 {
+	patience := cmp.Or(c.connector.config.Timeout, DefaultBusyTimeout)
+	if deadline, has := ctx.Deadline(); has {
+		patience = min(patience, max(time.Until(deadline), time.Millisecond))
+	}
+	return milliseconds(patience)
+}
+
+// Commit makes the transaction happen. Whatever it returns, the transaction has ended. If the answer is lost, it is asked
+// for again, at other nodes too, until ctx ends, which without a deadline is after Config.CommitTimeout; only then the error is
+// [ErrOutcomeUnknown]. After any other error nothing of the transaction was done, and one of RetryTransaction says that it
+// may be run again.
 func (c *Conn) Commit(ctx context.Context) error {
 	if c.tx.state == TxNone {
 		return noTransaction("commit")
@@ -126,11 +150,20 @@ func (c *Conn) Commit(ctx context.Context) error {
 		c.tx = transaction{}
 		return err
 	}
+	deadline, has := ctx.Deadline()
+	if !has {
+		deadline = time.Now().Add(c.connector.config.CommitTimeout)
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline)
+		defer cancel()
+	}
 	c.open.drain()
-	// From here on the session may go to other nodes, with its id: the number says what became of the commit.
-	c.tx, c.uncertain = transaction{}, true
-	commit := new(sqlpb.Commit)
-	call := &call{conn: c, single: true, numbered: true}
+	commit, begun := new(sqlpb.Commit), c.tx
+	call := &call{conn: c, single: true, transacts: true, patience: time.Until(deadline)}
+	if call.within = begun.readOnly; !begun.readOnly {
+		// From here on the session may go to other nodes, with its id: the number says what became of the commit.
+		c.tx, c.uncertain, call.numbered = transaction{}, true, true
+	}
 	call.frame = func(ctx context.Context, id uint64) *sqlpb.ClientFrame {
 		commit.Id, commit.Seq, commit.TimeoutMs = id, call.seq, c.timeoutMs(ctx)
 		return &sqlpb.ClientFrame{Frame: &sqlpb.ClientFrame_Commit{Commit: commit}}
@@ -139,7 +172,28 @@ func (c *Conn) Commit(ctx context.Context) error {
 	c.tx = transaction{}
 	c.seq = max(c.seq, call.seq) // a number is used by a commit whatever it came to
 	if err == nil {
-		c.proven = time.Now()
+		if !begun.readOnly {
+			c.proven = time.Now()
+		}
+		return nil
+	}
+	if call.id == 0 { // not sent: the node still has the transaction
+		c.lose()
+	}
+	return c.uncommitted(err)
+}
+
+// uncommitted is the error of a commit. There is no transaction any more that a commit could be tried of again: where that
+// is what a node proposes, or where no node was reached, it is the whole transaction.
+func (c *Conn) uncommitted(err error) error {
+	var failed *Error
+	switch {
+	case errors.As(err, &failed):
+		if failed.Retry == RetrySame && failed.Class != ClassOutcomeUnknown {
+			failed.Retry = RetryTransaction
+		}
+	case errors.Is(err, ErrUnreachable):
+		return lostTransaction(c.name(), err)
 	}
 	return err
 }
@@ -158,7 +212,7 @@ func (c *Conn) Rollback(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), RollbackTimeout)
 	defer cancel()
 	rollback := new(sqlpb.Rollback)
-	call := &call{conn: c, single: true, reads: true, within: true}
+	call := &call{conn: c, single: true, reads: true, transacts: true, within: true}
 	call.frame = func(ctx context.Context, id uint64) *sqlpb.ClientFrame {
 		rollback.Id, rollback.TimeoutMs = id, c.timeoutMs(ctx)
 		return &sqlpb.ClientFrame{Frame: &sqlpb.ClientFrame_Rollback{Rollback: rollback}}
@@ -213,11 +267,7 @@ func (c *Conn) control(ctx context.Context, r Request) (*Results, error) {
 type tx struct{ conn *Conn }
 
 // Commit implements [driver.Tx]. It is bounded by Config.CommitTimeout.
-func (t tx) Commit() error {
-	ctx, cancel := context.WithTimeout(context.Background(), t.conn.connector.config.CommitTimeout)
-	defer cancel()
-	return t.conn.Commit(ctx)
-}
+func (t tx) Commit() error { return t.conn.Commit(context.Background()) }
 
 // Rollback implements [driver.Tx].
 func (t tx) Rollback() error { return t.conn.Rollback(context.Background()) }
@@ -249,15 +299,11 @@ func RunTx(ctx context.Context, db *sql.DB, opts *sql.TxOptions, f func(*sql.Tx)
 	pause := 5 * time.Millisecond
 	for begun := time.Now(); ; pause = min(2*pause, time.Second) {
 		err := runOnce(ctx, db, opts, f)
-		if err == nil || !runAgain(err) || ctx.Err() != nil || time.Since(begun) > RunTxPatience {
+		if err == nil || !runAgain(err) || time.Since(begun) > RunTxPatience {
 			return err
 		}
-		timer := time.NewTimer(pause/2 + rand.N(pause))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return err
+		if sleep(ctx, pause/2+rand.N(pause)) != nil {
+			return fmt.Errorf("%w; not run again: %w", err, context.Cause(ctx))
 		}
 	}
 }
