@@ -119,7 +119,7 @@ func checkRecovered(t *testing.T, dir string, before Copy, recovered bool) {
 	case !recovered && (len(status.Configuration.Voters) != 2 || status.Last != before.Last):
 		t.Errorf("the old node is %+v", status)
 	case recovered && (len(status.Configuration.Voters) != 1 || status.ConfigurationIndex != before.Last.Index+1 ||
-		status.Last.Index != before.Last.Index+recoveryEntries+1): // and the entry of its term
+		status.Last.Index < before.Last.Index+recoveryEntries+1): // and an entry of each of its terms
 		t.Errorf("the recovered node is %+v", status)
 	}
 }
