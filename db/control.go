@@ -61,6 +61,7 @@ var verbs = map[string]verb{
 	"cancel_here":   {role: identity.RoleAdmin, peers: true, minimum: 1, maximum: 1, run: (*session).cancelHere},
 	"snapshot":      {role: identity.RoleAdmin, peers: true, minimum: 1, maximum: 1, run: (*session).snapshot},
 	"backup":        {role: identity.RoleAdmin, maximum: 1, stream: (*session).backup},
+	"prepare":       {role: identity.RoleRead, minimum: 1, maximum: 1, stream: (*session).prepare},
 	"dump":          {role: identity.RoleRead, maximum: 1 + maxDumpPatterns, stream: (*session).dump},
 	"upload":        {role: identity.RoleAdmin, minimum: 2, maximum: 4, run: (*session).upload},
 	"restore":       {role: identity.RoleAdmin, minimum: 2, maximum: 3, stream: (*session).restore},

@@ -70,7 +70,7 @@ func (c *Conn) Execute(ctx context.Context, r Request) (*Results, error) {
 }
 
 // safeVerbs are the control verbs that change nothing.
-var safeVerbs = map[string]bool{"nodes": true, "status": true, "leader": true, "health": true, "sessions": true, "backup": true, "dump": true,
+var safeVerbs = map[string]bool{"nodes": true, "status": true, "leader": true, "health": true, "sessions": true, "prepare": true, "backup": true, "dump": true,
 	"upload": true} // a piece that comes twice is taken once
 
 // longVerbs take the time that the size of the database asks for: only the caller's context bounds them, and not Config.Timeout.

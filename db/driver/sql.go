@@ -156,10 +156,20 @@ func (c *Conn) Prepare(query string) (driver.Stmt, error) {
 	return c.PrepareContext(context.Background(), query)
 }
 
-// PrepareContext implements [driver.ConnPrepareContext]. Nothing is sent: nodes keep prepared statements by their text.
-func (c *Conn) PrepareContext(_ context.Context, query string) (driver.Stmt, error) {
+// PrepareContext implements [driver.ConnPrepareContext]: it asks the node whether the text can be executed. Nodes keep
+// prepared statements by their text, so that it makes nothing faster. Inside a transaction nothing is asked.
+func (c *Conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
 	if c.closed {
 		return nil, driver.ErrBadConn
+	}
+	if c.tx.state == TxNone && parseControl(query) == controlNone {
+		results, err := c.Control(ctx, "prepare", query)
+		if err != nil {
+			return nil, err
+		}
+		if err := results.Close(); err != nil {
+			return nil, err
+		}
 	}
 	return &statement{conn: c, query: query}, nil
 }

@@ -1,0 +1,4 @@
+// Package xorm names the version of xorm whose tests are run.
+package xorm
+
+import _ "xorm.io/xorm"
