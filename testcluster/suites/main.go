@@ -146,6 +146,8 @@ func handOver(ctx context.Context, c *testcluster.Cluster) error {
 type outcome struct {
 	passed, explained int
 	failed            []string
+	// said is what was printed outside of tests.
+	said string
 }
 
 // run runs the suite and compares what failed with what is expected to.
@@ -176,7 +178,7 @@ func (s *suite) run(ctx context.Context, dsn string) (o outcome, err error) {
 		o.failed = append(o.failed, name+" (expected to fail, and passed or was not run)")
 	}
 	if o.passed+o.explained == 0 {
-		return o, fmt.Errorf("no test ran: %s", complaints.String())
+		return o, fmt.Errorf("no test ran: %s%s", complaints.String(), tail(o.said, 20))
 	}
 	for _, name := range o.failed {
 		fmt.Printf("suite=%s failed: %s\n", s.name, name)
@@ -195,7 +197,11 @@ func read(lines *bufio.Scanner, known map[string]bool) (o outcome) {
 	output := map[string]*strings.Builder{}
 	for lines.Scan() {
 		var e event
-		if json.Unmarshal(lines.Bytes(), &e) != nil || e.Test == "" || strings.Contains(e.Test, "/") {
+		if json.Unmarshal(lines.Bytes(), &e) != nil || strings.Contains(e.Test, "/") {
+			continue
+		}
+		if e.Test == "" {
+			o.said += e.Output
 			continue
 		}
 		switch e.Action {

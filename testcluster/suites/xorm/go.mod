@@ -17,3 +17,5 @@ replace (
 	github.com/mattn/go-sqlite3 => ../sqlite3
 	github.com/rsqld/rsqld => ../../..
 )
+
+replace gitee.com/travelliu/dm => ../absent
