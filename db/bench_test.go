@@ -1,13 +1,49 @@
 package db_test
 
 import (
+	"database/sql"
 	"runtime"
 	"testing"
 
+	"github.com/rsqld/rsqld/db/driver"
 	"github.com/rsqld/rsqld/transport"
 	"github.com/rsqld/rsqld/transport/identity"
 	"github.com/rsqld/rsqld/transport/wire/sqlpb"
 )
+
+// BenchmarkLocalRead measures a read of one row by its key at level local through database/sql, in the node's own process.
+func BenchmarkLocalRead(b *testing.B) { readByKey(b, sql.OpenDB(openNode(b, b.TempDir()).Connector())) }
+
+// BenchmarkSocketRead measures the same through a socket.
+func BenchmarkSocketRead(b *testing.B) {
+	dir := b.TempDir()
+	n := openNode(b, dir)
+	connector, err := driver.NewConnector(driver.Config{Addresses: []string{n.Address()}, Cred: credential(b, dir, identity.RoleAdmin)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	readByKey(b, sql.OpenDB(connector))
+}
+
+func readByKey(b *testing.B, pool *sql.DB) {
+	defer pool.Close()
+	if _, err := pool.Exec("create table t(k integer primary key, v text); insert into t values(1, 'one'), (2, 'two')"); err != nil {
+		b.Fatal(err)
+	}
+	ctx := driver.WithLevel(b.Context(), driver.LevelLocal)
+	statement, err := pool.Prepare("select v from t where k = ?")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer statement.Close()
+	b.ReportAllocs()
+	for b.Loop() {
+		var v string
+		if err := statement.QueryRowContext(ctx, 2).Scan(&v); err != nil || v != "two" {
+			b.Fatal(v, err)
+		}
+	}
+}
 
 // BenchmarkIdleSession measures what a session costs that does nothing: memory of both its ends, in bytes, and the time to
 // open it.

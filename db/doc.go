@@ -49,6 +49,11 @@
 // the leader too, and holds each statement against what its client was told. Whatever ends the leadership ends the
 // transaction, of which nothing was in the log. One that only reads is a pinned snapshot of the node at hand.
 //
+// # In a program
+//
+// A program that opens a Node has sessions with it without a network: Node.Connector, for database/sql and for the interface
+// of package driver. They are served as those of QUIC are; frames go through memory as they are.
+//
 // # What it does not do
 //
 // Two transactions that write never run side by side: one waits for the other, and every plain write does. Of two voters nobody

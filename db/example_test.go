@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"log"
 	"os"
-	"path/filepath"
 
 	"github.com/rsqld/rsqld/db"
-	"github.com/rsqld/rsqld/db/driver"
 )
 
 // A program founds a cluster of one inside itself and uses it through database/sql. Other nodes could join it.
@@ -26,14 +24,7 @@ func Example() {
 	}
 	defer node.Close(ctx)
 
-	connector, err := driver.NewConnector(driver.Config{
-		Addresses:  []string{node.Address()},
-		Credential: filepath.Join(dir, "admin.pem"),
-	})
-	if err != nil {
-		log.Fatal(err)
-	}
-	pool := sql.OpenDB(connector)
+	pool := sql.OpenDB(node.Connector())
 	defer pool.Close()
 
 	if _, err := pool.ExecContext(ctx, `CREATE TABLE planet(name TEXT, moons INTEGER);

@@ -35,7 +35,7 @@ type Conn struct {
 	connector *Connector
 
 	// stream is nil between a loss and the next request.
-	stream  stream
+	stream  Stream
 	address string // of the node, also after its loss
 	node    uint64
 	product string
@@ -138,7 +138,7 @@ func (c *Conn) lose() {
 }
 
 // send sends one frame at once.
-func (c *Conn) send(s stream, frame *sqlpb.ClientFrame) error {
+func (c *Conn) send(s Stream, frame *sqlpb.ClientFrame) error {
 	c.sending.Lock()
 	defer c.sending.Unlock()
 	if err := s.Send(frame); err != nil {
@@ -222,12 +222,9 @@ func (c *Conn) timeoutMs(ctx context.Context) uint32 {
 	return milliseconds(c.connector.config.Timeout)
 }
 
-// milliseconds is d as it is sent: zero for no bound, and never zero for one.
+// milliseconds is d as it is sent, rounded up: zero is no bound, and a node does not give up before its client.
 func milliseconds(d time.Duration) uint32 {
-	if d == 0 {
-		return 0
-	}
-	return uint32(min(max(d.Milliseconds(), 1), math.MaxUint32))
+	return uint32(min((d+time.Millisecond-1)/time.Millisecond, math.MaxUint32))
 }
 
 // Node is the id of the node that the session is at, or was at before it lost it. A change from one request to the next

@@ -43,6 +43,8 @@ type Member struct {
 type Connector struct {
 	config Config
 	links  *links
+	// local says that the only node to go to is the one in this process.
+	local bool
 	// index is the highest log index that a session has seen.
 	index atomic.Uint64
 
@@ -156,6 +158,9 @@ func (c *Connector) preferred(m Member, leader uint64) bool {
 // candidates returns the addresses to try, best first: those that the target prefers, those of the configuration, those
 // of other members. avoid comes last: its node was just lost.
 func (c *Connector) candidates(avoid string) []string {
+	if c.local {
+		return c.config.Addresses
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var list []string
@@ -186,7 +191,7 @@ func (c *Connector) candidates(avoid string) []string {
 
 // greeting is a session as a node opened it.
 type greeting struct {
-	stream  stream
+	stream  Stream
 	address string
 	welcome *sqlpb.Welcome
 }
@@ -314,7 +319,7 @@ func (c *Connector) greetAt(ctx context.Context, address string, session []byte)
 }
 
 // hello exchanges the first frames of a session.
-func (c *Connector) hello(ctx context.Context, s stream, session []byte) (*sqlpb.Welcome, error) {
+func (c *Connector) hello(ctx context.Context, s Stream, session []byte) (*sqlpb.Welcome, error) {
 	unhook := context.AfterFunc(ctx, func() { s.Close() })
 	defer unhook()
 	err := s.Send(&sqlpb.ClientFrame{Frame: &sqlpb.ClientFrame_Hello{Hello: &sqlpb.Hello{

@@ -144,7 +144,7 @@ func (f *fakeCluster) dial(ctx context.Context, address string) (connection, err
 
 type fakeConnection struct{ node *fakeNode }
 
-func (c *fakeConnection) OpenStream(context.Context) (stream, error) {
+func (c *fakeConnection) OpenStream(context.Context) (Stream, error) {
 	f := c.node.cluster
 	f.mu.Lock()
 	defer f.mu.Unlock()

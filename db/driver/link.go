@@ -9,11 +9,14 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// stream is one session's way to a node: *transport.Stream. Send, Flush and Recv fail once Close was called, in another
-// goroutine too.
-type stream interface {
-	Send(proto.Message) error // buffered until Flush
+// Stream is one session's way to a node: *transport.Stream, or whatever a node in this process gives (see
+// [NewLocalConnector]). It carries frames of the session protocol, in both directions, in order. One goroutine receives;
+// several send, one at a time. Send, Flush and Recv fail once Close was called, in another goroutine too.
+type Stream interface {
+	// Send takes a *sqlpb.ClientFrame, which leaves with the next Flush. What the frame refers to may be changed afterwards.
+	Send(proto.Message) error
 	Flush() error
+	// Recv fills a *sqlpb.ServerFrame, which belongs to the caller.
 	Recv(proto.Message) error
 	Close() error
 	// Context ends when the stream has.
@@ -22,7 +25,7 @@ type stream interface {
 
 // connection is what all sessions of a Connector at one address share: *transport.ClientConn.
 type connection interface {
-	OpenStream(context.Context) (stream, error)
+	OpenStream(context.Context) (Stream, error)
 	Close() error
 }
 
@@ -126,7 +129,7 @@ func (l *links) retire(address string, silent *link) {
 }
 
 // openStream opens a stream to address. A connection from before may have died unnoticed: then it dials once more.
-func (l *links) openStream(ctx context.Context, address string) (stream, *link, error) {
+func (l *links) openStream(ctx context.Context, address string) (Stream, *link, error) {
 	for {
 		found, fresh, err := l.get(ctx, address)
 		if err != nil {

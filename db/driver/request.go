@@ -310,8 +310,8 @@ func (r *call) failed(ctx context.Context, err error) error {
 	if !errors.As(err, &refused) {
 		return r.broken(ctx, err)
 	}
-	if ctx.Err() != nil && (refused.Class == ClassCancelled || refused.Class == ClassOutcomeUnknown) {
-		refused.cause = context.Cause(ctx)
+	if refused.Class == ClassCancelled || refused.Class == ClassOutcomeUnknown {
+		refused.cause = causeOf(ctx)
 	}
 	if r.conn.stream != nil || refused.Retry == RetrySame || r.reads && refused.Class == ClassProtocol {
 		return refused
@@ -389,7 +389,7 @@ func (k *canceller) start(ctx context.Context, c *Conn, id uint64) {
 	k.unhook = context.AfterFunc(ctx, func() { k.cancel(c, s, id) })
 }
 
-func (k *canceller) cancel(c *Conn, s stream, id uint64) {
+func (k *canceller) cancel(c *Conn, s Stream, id uint64) {
 	k.mu.Lock()
 	if k.ended || k.grace != nil {
 		k.mu.Unlock()
@@ -421,10 +421,18 @@ func (k *canceller) end() {
 func (k *canceller) cause() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.ctx == nil || k.ctx.Err() == nil {
+	if k.ctx == nil {
 		return nil
 	}
-	return context.Cause(k.ctx)
+	return causeOf(k.ctx)
+}
+
+// causeOf is why ctx has ended; nil if it has not. A deadline that has passed counts before ctx has heard of it: the node may have.
+func causeOf(ctx context.Context) error {
+	if deadline, has := ctx.Deadline(); ctx.Err() == nil && has && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
+	}
+	return context.Cause(ctx)
 }
 
 // now cancels the request without an end of its context.

@@ -13,6 +13,9 @@ import (
 // before the result was read to its end.
 const MaxBuffered = 64 << 20
 
+// fullFrame is the size of packed rows below which a frame is the last one of its result (see Rows in sql.proto).
+const fullFrame = 64 << 10
+
 // Column is a column of a result.
 type Column struct {
 	Name         string
@@ -36,6 +39,8 @@ type Results struct {
 	queue []*sqlpb.ServerFrame
 	// more is set until the request's last frame, or its failure, was taken from the stream.
 	more bool
+	// ending is set when the node has sent the last rows of the present result: its Done is on its way.
+	ending bool
 	// buffered is set when the rest was moved from the stream to the queue; failure is then how it ended.
 	buffered bool
 	failure  error
@@ -163,8 +168,10 @@ func (r *Results) next() *sqlpb.ServerFrame {
 // request's last frame.
 func (r *Results) note(frame *sqlpb.ServerFrame) error {
 	switch f := frame.Frame.(type) {
+	case *sqlpb.ServerFrame_Rows:
+		r.ending = len(f.Rows.Packed) < fullFrame
 	case *sqlpb.ServerFrame_Done:
-		r.dones++
+		r.dones, r.ending = r.dones+1, false
 		r.wrote = r.wrote || f.Done.Wrote
 		r.call.conn.connector.saw(f.Done.Index)
 		r.call.stands(f.Done.Transaction, nil)
@@ -248,7 +255,7 @@ func (r *Results) Close() error {
 	if !r.more {
 		return nil
 	}
-	r.call.giveUp()
+	r.giveUp()
 	for r.more {
 		frame, err := r.call.receive()
 		if err != nil {
@@ -263,11 +270,12 @@ func (r *Results) Close() error {
 	return nil
 }
 
-// giveUp cancels a request whose rows nobody wants any more. Statements of a script that have not run yet are not given up,
-// and neither is one of a transaction: it has run before its first row came, and its end could be that of the transaction.
-func (r *call) giveUp() {
-	if r.single && (!r.within || r.conn.tx.readOnly) {
-		r.cancel.now(r)
+// giveUp cancels the request, whose rows nobody wants any more, if its end is not on its way. Statements of a script that have
+// not run yet are not given up, and neither is one of a transaction: it has run before its first row came, and its end
+// could be that of the transaction.
+func (r *Results) giveUp() {
+	if r.call.single && !r.ending && (!r.call.within || r.call.conn.tx.readOnly) {
+		r.call.cancel.now(r.call)
 	}
 }
 
@@ -299,7 +307,7 @@ func (r *Results) drain() {
 
 // discard reads results to their end and forgets them.
 func (r *Results) discard() {
-	r.call.giveUp()
+	r.giveUp()
 	for r.more {
 		frame, err := r.call.receive()
 		if err != nil {

@@ -191,8 +191,8 @@ func TestDrainLimit(t *testing.T) {
 	}
 }
 
-// TestClose proves that closing results early cancels a single statement, lets a script run to its end, and leaves the
-// session usable.
+// TestClose proves that closing results early cancels a single statement of which more rows are to come, lets a script run to
+// its end, and leaves the session usable.
 func TestClose(t *testing.T) {
 	for text, cancels := range map[string]int{"select a": 1, "with t as (select 1) select a": 1, "select a; insert": 0} {
 		synctest.Test(t, func(t *testing.T) {
@@ -206,7 +206,7 @@ func TestClose(t *testing.T) {
 				case x.Statements[0].Sql != text:
 					s.answer(frame)
 				case cancels == 1:
-					s.send(columns(x.Id, "a"), rowsFrame(x.Id, []any{nil}))
+					s.send(columns(x.Id, "a"), rowsFrame(x.Id, []any{make([]byte, fullFrame)}))
 				default:
 					s.send(columns(x.Id, "a"))
 					for range 100 {
@@ -231,6 +231,21 @@ func TestClose(t *testing.T) {
 				t.Errorf("%s: %d cancels, executed %v, %d sessions", text, got, executed, len(f.nodes[0].hellos))
 			}
 		})
+	}
+}
+
+// TestCloseAtTheEnd proves that nothing is cancelled whose last rows have come: database/sql closes each QueryRow so.
+func TestCloseAtTheEnd(t *testing.T) {
+	f := newFake(1)
+	c := f.open(t, Config{})
+	for range 2 {
+		results, err := c.Execute(t.Context(), Request{SQL: "select a"})
+		if err != nil || !results.NextResult() || !results.Next() || results.Close() != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := f.nodes[0].trace(); got != "select a/0 select a/0" {
+		t.Errorf("it sends %s", got)
 	}
 }
 

@@ -385,7 +385,7 @@ func TestRowsLeftInTransaction(t *testing.T) {
 				s.answer(frame)
 				return
 			}
-			s.send(columns(x.Id, "a"), rowsFrame(x.Id, []any{int64(1)}))
+			s.send(columns(x.Id, "a"), rowsFrame(x.Id, []any{make([]byte, fullFrame)}))
 			if readOnly {
 				f.set(func() { s.node.requests = append(s.node.requests, s.recv()) }) // the cancel
 			}

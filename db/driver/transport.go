@@ -22,7 +22,7 @@ func dialWith(credential *identity.Credential) dialer {
 type quicConnection struct{ *transport.ClientConn }
 
 // OpenStream implements [connection].
-func (c quicConnection) OpenStream(ctx context.Context) (stream, error) {
+func (c quicConnection) OpenStream(ctx context.Context) (Stream, error) {
 	s, err := c.ClientConn.OpenStream(ctx)
 	if err != nil {
 		return nil, err // not a nil *transport.Stream in an interface
