@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 
@@ -24,9 +25,27 @@ type quarantine struct {
 	Others string `json:"others"`
 	// Sound are the voters that had Others: they alone may say what this node should hold.
 	Sound []raft.ID `json:"sound,omitempty"`
+	// Generation is that of the database that this is about: another one is not quarantined. Empty: whatever there is.
+	Generation string `json:"generation,omitempty"`
+	// unread is why the file could not be read, if it could not: nothing else is known then.
+	unread error
+}
+
+// parseQuarantine reads what the file holds.
+func parseQuarantine(text []byte) (q quarantine, err error) {
+	if err := json.Unmarshal(text, &q); err != nil {
+		return quarantine{}, err
+	}
+	if q.Index == 0 || q.Mine == "" {
+		return quarantine{}, errors.New("it names no index or no chain")
+	}
+	return q, nil
 }
 
 func (q quarantine) Error() string {
+	if q.unread != nil {
+		return fmt.Sprintf("the file %q, which should say why, cannot be read: %v", quarantineName, q.unread)
+	}
 	if q.Others == "" {
 		return fmt.Sprintf("at index %d its result chain is %s, and no chain is that of a majority of the voters: nobody can say which node is right", q.Index, q.Mine)
 	}
@@ -36,9 +55,10 @@ func (q quarantine) Error() string {
 func hexChain(hash uint64) string { return fmt.Sprintf("%016x", hash) }
 
 // donors are those of the voters who may replace the quarantined database: the sound ones, or all voters if no sound one is
-// left, for those that are not sound find out about themselves. Where nobody can say who is right, nobody may.
+// left or nobody remembers who they were, for those that are not sound find out about themselves and give nothing. Where
+// nobody can say who is right, nobody may.
 func (q quarantine) donors(voters []raft.ID) []raft.ID {
-	if q.Others == "" {
+	if q.unread == nil && q.Others == "" {
 		return nil
 	}
 	sound := slices.DeleteFunc(slices.Clone(voters), func(id raft.ID) bool { return !slices.Contains(q.Sound, id) })
@@ -56,35 +76,44 @@ type quarantineNote struct {
 	written bool
 }
 
-// recallQuarantine stops the database at the start of a node that was quarantined when it ended.
-func (n *Node) recallQuarantine() error {
-	q, found, err := n.dir.quarantine()
-	if err != nil || !found {
-		return err
+// recallQuarantine stops the database at the start of a node that was quarantined when it ended. A file that cannot be read
+// does so too, and not the start: it was there because the database is not to be used, and another one is to be had.
+func (n *Node) recallQuarantine() {
+	q, found := n.dir.quarantine()
+	if !found {
+		return
 	}
 	n.noted.mu.Lock()
 	defer n.noted.mu.Unlock()
 	n.noted.written = true
+	if q.Generation != "" && q.Generation != n.generation() {
+		// The node ended after a snapshot had replaced the database, and before that was noted.
+		n.log.Info("the quarantine was that of a database that a snapshot has replaced", "node", n.self.Node, "err", q)
+		n.removeNote()
+		return
+	}
 	n.engine.Quarantine(engine.Chain{}, q)
-	n.log.Error("this node is quarantined: it serves nothing until a snapshot has replaced its database", "node", n.self.Node, "err", q)
-	return nil
+	keys := []any{"node", n.self.Node, "err", q}
+	if q.unread != nil {
+		keys = append(keys, "hint", "the voters are asked for a snapshot; if this node holds the only copy that is right, stop it and remove the file")
+	}
+	n.log.Error("this node is quarantined: it serves nothing until a snapshot has replaced its database", keys...)
 }
 
+// generation names the database file in use: a snapshot brings another one.
+func (n *Node) generation() string { return filepath.Base(n.engine.Path()) }
+
 // quarantine reads the file that says why the database is quarantined, if there is one.
-func (d *directory) quarantine() (q quarantine, found bool, err error) {
-	path := d.file(quarantineName)
-	text, err := os.ReadFile(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return q, false, nil
-	case err != nil:
-		return q, false, fmt.Errorf("reading why this node was quarantined: %w", err)
+func (d *directory) quarantine() (q quarantine, found bool) {
+	text, err := os.ReadFile(d.file(quarantineName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return q, false
 	}
-	if err := json.Unmarshal(text, &q); err != nil {
-		return q, false, fmt.Errorf("%s should say why this node was quarantined, and is damaged (%w): remove the node from the cluster and join a new one, or remove the file to have the node compare its results with the others' again",
-			path, err)
+	if err == nil {
+		q, err = parseQuarantine(text)
 	}
-	return q, true, nil
+	q.unread = err
+	return q, true
 }
 
 // quarantine stops this node's database, durably, because of the chain that was found in it.
@@ -99,6 +128,7 @@ func (n *Node) quarantine(found engine.Chain, q quarantine) {
 func (n *Node) noteQuarantine(found engine.Chain, q quarantine) bool {
 	n.noted.mu.Lock()
 	defer n.noted.mu.Unlock()
+	q.Generation = n.generation()
 	if !n.engine.Quarantine(found, q) {
 		return false
 	}
@@ -128,16 +158,21 @@ func (n *Node) forgetQuarantine() bool {
 	if !n.noted.written || n.engine.Quarantined() != nil {
 		return false
 	}
+	n.removeNote()
+	n.log.Info("this node's database was replaced: it is quarantined no more", "node", n.self.Node)
+	return true
+}
+
+// removeNote needs n.noted.mu.
+func (n *Node) removeNote() {
 	n.noted.written = false
 	err := os.Remove(n.dir.file(quarantineName))
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		err = syncDirectory(n.dir.path)
 	}
 	if err != nil {
-		n.log.Error("cannot remove the note that this node was quarantined: after a restart it will be again, and get another snapshot", "node", n.self.Node, "err", err)
+		n.log.Warn("cannot remove the note that this node was quarantined: remove the file", "node", n.self.Node, "file", quarantineName, "err", err)
 	}
-	n.log.Info("this node's database was replaced: it is quarantined no more", "node", n.self.Node)
-	return true
 }
 
 // refuseQuarantined is the answer to every request while this node's database is quarantined: another node may be asked.

@@ -1,12 +1,15 @@
 package db
 
 import (
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"os"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/rsqld/rsqld/db/engine"
@@ -54,7 +57,7 @@ func empty(index raft.Index) raft.Entry {
 // replaced, however often somebody looks whether it has ended.
 func TestQuarantineIsRecalled(t *testing.T) {
 	path := t.TempDir()
-	q := quarantine{Index: 1, Mine: "0a", Others: "0b", Sound: []raft.ID{2, 3}}
+	q := quarantine{Index: 1, Mine: "0a", Others: "0b", Sound: []raft.ID{2, 3}, Generation: "1"}
 	t.Run("first run", func(t *testing.T) {
 		n := noteNode(t, path)
 		if n.forgetQuarantine() {
@@ -66,9 +69,7 @@ func TestQuarantineIsRecalled(t *testing.T) {
 		}
 	})
 	n := noteNode(t, path)
-	if err := n.recallQuarantine(); err != nil {
-		t.Fatal(err)
-	}
+	n.recallQuarantine()
 	var got quarantine
 	if !errors.As(n.engine.Quarantined(), &got) || !reflect.DeepEqual(got, q) {
 		t.Errorf("recalled %+v, it was %+v", got, q)
@@ -97,22 +98,169 @@ func TestQuarantineOfAReplacedDatabase(t *testing.T) {
 	}
 }
 
-// A note that cannot be read stops the start and says what to do: a node does not serve what may be wrong. One that was
-// cut off while it was written is none.
-func TestDamagedNote(t *testing.T) {
+// A note that cannot be read quarantines all the same, whatever is wrong with it, and says so; every voter that is not
+// quarantined itself may end that. One that was cut off while it was written is none.
+func TestUnreadableNote(t *testing.T) {
+	for name, spoil := range map[string]func(file string) error{
+		"torn":      func(file string) error { return os.WriteFile(file, []byte(`{"ind`), 0o600) },
+		"empty":     func(file string) error { return os.WriteFile(file, nil, 0o600) },
+		"no reason": func(file string) error { return os.WriteFile(file, []byte("{}"), 0o600) },
+		"zeroes":    func(file string) error { return os.WriteFile(file, make([]byte, 100), 0o600) },
+		"no file":   func(file string) error { return os.Mkdir(file, 0o700) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := noteNode(t, t.TempDir())
+			if err := spoil(n.dir.file(quarantineName)); err != nil {
+				t.Fatal(err)
+			}
+			n.recallQuarantine()
+			var q quarantine
+			if err := n.engine.Quarantined(); !errors.As(err, &q) || !strings.Contains(err.Error(), "cannot be read") {
+				t.Fatalf("quarantined: %v", err)
+			}
+			if donors := q.donors([]raft.ID{1, 2, 3}); len(donors) != 3 {
+				t.Errorf("donors %v", donors)
+			}
+			replaceDatabase(t, n, empty(1))
+			if !n.forgetQuarantine() || n.hasNote(t) {
+				t.Error("a snapshot has not ended it")
+			}
+		})
+	}
 	n := noteNode(t, t.TempDir())
 	if err := os.WriteFile(n.dir.file(quarantineName+".new"), []byte(`{"ind`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := n.recallQuarantine(); err != nil || n.engine.Quarantined() != nil {
-		t.Errorf("%v, %v", err, n.engine.Quarantined())
+	n.recallQuarantine()
+	if err := n.engine.Quarantined(); err != nil {
+		t.Error(err)
 	}
-	if err := os.WriteFile(n.dir.file(quarantineName), []byte(`{"ind`), 0o600); err != nil {
+}
+
+// replaceDatabase installs a snapshot of another node, which has applied some entries.
+func replaceDatabase(t *testing.T, n *Node, entries ...raft.Entry) {
+	t.Helper()
+	source := noteNode(t, t.TempDir())
+	apply(t, source, entries...)
+	image, err := source.engine.Snapshot()
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := n.recallQuarantine(); err == nil || !strings.Contains(err.Error(), "remove the file") {
-		t.Errorf("%v", err)
+	if err := errors.Join(n.engine.Restore(image.Meta(), image), image.Close()); err != nil {
+		t.Fatal(err)
 	}
+}
+
+// stuck is the content of a snapshot that does not come until free is closed, and then is none.
+type stuck struct {
+	asked sync.Once
+	// began is closed when the content is asked for.
+	began, free chan struct{}
+}
+
+func (s *stuck) ReadAt([]byte, int64) (int, error) {
+	s.asked.Do(func() { close(s.began) })
+	<-s.free
+	return 0, errors.New("there is no more of it")
+}
+
+// The end of one quarantine does not take the note of the next one with it: a healer that looks while the database is found
+// to differ, and could still see it sound, leaves the new note where it is.
+func TestNewQuarantineKeepsItsNote(t *testing.T) {
+	n := noteNode(t, t.TempDir())
+	apply(t, n, empty(1))
+	for round := range 5 {
+		if !n.noteQuarantine(n.engine.Chain(), quarantine{Index: 1, Mine: "0a"}) {
+			t.Fatal("the database is not quarantined")
+		}
+		replaceDatabase(t, n, empty(1), empty(2), empty(3)) // nobody has looked: the note of before is there
+		chain := n.engine.Chain()
+		content := &stuck{began: make(chan struct{}), free: make(chan struct{})}
+		var all sync.WaitGroup
+		all.Go(func() { // keeps the engine from learning of the quarantine
+			if err := n.engine.Restore(raft.SnapshotMeta{Size: 1}, content); err == nil {
+				t.Error("a snapshot without content was installed")
+			}
+		})
+		<-content.began
+		all.Go(func() {
+			if !n.noteQuarantine(chain, quarantine{Index: chain.Index, Mine: hexChain(chain.Hash)}) {
+				t.Error("the new database is not quarantined")
+			}
+		})
+		for n.noted.mu.TryLock() { // until the note is about to be written
+			n.noted.mu.Unlock()
+			runtime.Gosched()
+		}
+		looking := make(chan struct{})
+		all.Go(func() {
+			close(looking)
+			n.forgetQuarantine()
+		})
+		<-looking
+		for range 100 { // it looks now, or later: both are right
+			runtime.Gosched()
+		}
+		close(content.free)
+		all.Wait()
+		if n.engine.Quarantined() == nil || !n.hasNote(t) {
+			t.Fatalf("round %d: quarantined: %v; the note is there: %v", round, n.engine.Quarantined(), n.hasNote(t))
+		}
+		replaceDatabase(t, n, empty(1))
+		if !n.forgetQuarantine() || n.hasNote(t) {
+			t.Fatalf("round %d: the note of a quarantine that is over is there", round)
+		}
+	}
+}
+
+// A node that ended after a snapshot had replaced its database, and before that was noted, is not quarantined when it starts.
+func TestNoteOfAReplacedDatabase(t *testing.T) {
+	path := t.TempDir()
+	t.Run("first run", func(t *testing.T) {
+		n := noteNode(t, path)
+		apply(t, n, empty(1))
+		if !n.noteQuarantine(n.engine.Chain(), quarantine{Index: 1, Mine: "0a"}) {
+			t.Fatal("the database is not quarantined")
+		}
+		replaceDatabase(t, n, empty(1), empty(2))
+	})
+	n := noteNode(t, path)
+	if !n.hasNote(t) {
+		t.Fatal("the note is gone before anybody looked")
+	}
+	n.recallQuarantine()
+	if err := n.engine.Quarantined(); err != nil || n.hasNote(t) {
+		t.Errorf("quarantined: %v; the note is there: %v", err, n.hasNote(t))
+	}
+}
+
+// Whatever a note holds, it is read without harm, and one that is taken says at least what was found where.
+func FuzzParseQuarantine(f *testing.F) {
+	for _, seed := range []string{"", "{}", `{"ind`, "null", `[1]`, `{"index":-1,"mine":"a"}`, `{"index":1e99,"mine":"a"}`,
+		`{"index":7,"mine":"0a","others":"0b","sound":[2,3],"generation":"4"}`, `{"index":7,"mine":"0a"} x`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		q, err := parseQuarantine(text)
+		if err != nil {
+			if !reflect.DeepEqual(q, quarantine{}) {
+				t.Errorf("%q is refused (%v) and read as %+v", text, err, q)
+			}
+			return
+		}
+		if q.Index == 0 || q.Mine == "" {
+			t.Errorf("%q is read as %+v", text, q)
+		}
+		written, err := json.Marshal(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		same, err := parseQuarantine(written)
+		again, failed := json.Marshal(same)
+		if err := errors.Join(err, failed); err != nil || string(again) != string(written) {
+			t.Errorf("%+v was written as %s and read as %+v: %v", q, written, same, err)
+		}
+	})
 }
 
 // Only those who had the majority's chain replace a quarantined database; all voters where none of them is left, and
@@ -126,6 +274,7 @@ func TestDonors(t *testing.T) {
 		{quarantine{Others: "0b", Sound: []raft.ID{2, 4, 9}}, []raft.ID{2, 4}},
 		{quarantine{Others: "0b", Sound: []raft.ID{8, 9}}, voters},
 		{quarantine{Others: "0b"}, voters},
+		{quarantine{unread: errors.New("torn")}, voters},
 		{quarantine{}, nil},
 	} {
 		if got := test.q.donors(voters); !slices.Equal(got, test.want) {

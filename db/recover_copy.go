@@ -86,9 +86,7 @@ func survey(d *directory, self nodeFile, files wal.Files) (c Copy, err error) {
 	if err := c.readDatabase(d); err != nil {
 		return c, err
 	}
-	if q, found, err := d.quarantine(); err != nil {
-		return c, err
-	} else if found {
+	if q, found := d.quarantine(); found {
 		c.Quarantined = q
 	}
 	c.readLog(&i)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -50,6 +51,13 @@ func (j *journal) Write(line []byte) (int, error) {
 	defer j.mu.Unlock()
 	j.lines = append(j.lines, string(line))
 	return j.t.Output().Write(line)
+}
+
+// says reports whether a line holds a text.
+func (j *journal) says(text string) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.ContainsFunc(j.lines, func(line string) bool { return strings.Contains(line, text) })
 }
 
 // diverged are the nodes that found out that they differ from a majority.
@@ -239,5 +247,32 @@ func TestTwoThatDifferStop(t *testing.T) {
 	}
 	if unfit := c.Node(other).Status().Unfit; unfit == nil || !strings.Contains(unfit.Error(), "quarantined") {
 		t.Errorf("after a restart: %v", unfit)
+	}
+}
+
+// A node whose note of its quarantine was damaged starts, serves nothing, says why, and gets its database from the others.
+func TestUnreadableQuarantineHeals(t *testing.T) {
+	c, logged, leader, other := diverge(t, 3, 0)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	defer cancel()
+	if err := c.Kill(other); err != nil {
+		t.Fatal(err)
+	}
+	note := filepath.Join(dataOf(c, other), "quarantine")
+	if err := os.WriteFile(note, []byte(`{"index":`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Restart(ctx, other); err != nil {
+		t.Fatalf("it does not start: %v", err)
+	}
+	eventually(t, "the node to hold what the others do", func(ctx context.Context) error {
+		if _, err := os.Stat(note); err == nil {
+			return errors.New("it is noted as quarantined")
+		}
+		return errors.Join(c.Node(other).Status().Unfit, want(ctx, c, other, "select count(*) from t", "3"))
+	})
+	sameContent(t, c, leader, 1, 2, 3)
+	if !logged.says("cannot be read") || len(logged.diverged()) > 0 {
+		t.Errorf("it was not quarantined because of the note alone; nodes that found out by themselves: %v", logged.diverged())
 	}
 }
