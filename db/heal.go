@@ -76,10 +76,14 @@ func (n *Node) healOnce(ctx context.Context, now time.Time) {
 	if engine.Full(failed) || patient || now.Before(h.next) {
 		return
 	}
-	h.next, h.pause = now.Add(h.pause), min(2*h.pause, maxHealPause)
 	h.needs.Store(true)
 	n.replica.NeedSnapshot(true)
-	for _, donor := range n.donors() {
+	donors := n.donors()
+	if len(donors) == 0 {
+		return // the next look finds who has come
+	}
+	h.next, h.pause = now.Add(h.pause), min(2*h.pause, maxHealPause)
+	for _, donor := range donors {
 		asked, cancel := context.WithTimeout(ctx, healAnswer)
 		_, refused := n.ask(asked, donor, "snapshot", strconv.FormatUint(uint64(n.engine.Applied()), 10))
 		cancel()
@@ -91,14 +95,14 @@ func (n *Node) healOnce(ctx context.Context, now time.Time) {
 	}
 }
 
-// donors are the nodes to ask, the leader first.
+// donors are the nodes to ask, of those that are connected, the leader first.
 func (n *Node) donors() []raft.ID {
 	status := n.replica.Status()
 	donors := slices.Clone(status.Configuration.Voters)
 	if q := (quarantine{}); errors.As(n.engine.Quarantined(), &q) {
 		donors = q.donors(donors)
 	}
-	donors = slices.DeleteFunc(donors, func(id raft.ID) bool { return id == n.self.Node })
+	donors = slices.DeleteFunc(donors, func(id raft.ID) bool { return id == n.self.Node || !n.endpoint.Connected(id) })
 	slices.SortStableFunc(donors, func(a, b raft.ID) int {
 		if a == status.Leader {
 			return -1
