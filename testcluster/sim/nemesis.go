@@ -252,7 +252,8 @@ func (n *nemesis) partition(chance *rand.Rand) {
 }
 
 // strand cuts a leader off, with entries that only it has, until the logs of the others begin later than where it parted from
-// them: it needs a snapshot, and what its log holds at the snapshot's index and behind it is another history.
+// them: it needs a snapshot, and what its log holds at the snapshot's index and behind it is another history. Or their logs are
+// enough to take back what it has, which may be a change of the members.
 func (n *nemesis) strand(chance *rand.Rand) {
 	w := n.world
 	leader := w.leader()
@@ -266,12 +267,16 @@ func (n *nemesis) strand(chance *rand.Rand) {
 			w.network.cut[[2]raft.ID{other.id, leader.id}] = true
 		}
 	}
+	if chance.IntN(2) == 0 {
+		n.change(chance)
+	}
+	compacts := chance.IntN(2) == 0
 	w.after(T+exponential(chance, T), func() {
 		if w.calm || w.violation != nil {
 			return
 		}
 		for _, v := range w.nodes {
-			if v.up && v != leader {
+			if compacts && v.up && v != leader {
 				v.compact(v.machine.applied.Index)
 			}
 		}
