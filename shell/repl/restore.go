@@ -94,8 +94,32 @@ func (r *restore) prepare(ctx context.Context) error {
 	return nil
 }
 
-// confirm says what goes and what comes, and asks.
+// confirm says what goes and what comes, and asks. Who is not asked need not be told either: a cluster that waits for this very
+// file (its members lost it) cannot say what it holds.
 func (r *restore) confirm(ctx context.Context, yes bool) error {
+	s := r.shell
+	holds, err := r.holds(ctx)
+	switch {
+	case err == nil:
+		fmt.Fprintf(s.Stderr, "%s: all of it will be replaced\n", holds)
+	case yes && ctx.Err() == nil:
+		fmt.Fprintf(s.Stderr, "warning: the cluster does not tell what it holds: %v\n", err)
+	default:
+		return err
+	}
+	fmt.Fprintf(s.Stderr, "%s brings %s, %s\n", r.source, tables(int64(r.tables)), byteSize(r.size))
+	if yes {
+		return nil
+	}
+	agreed, err := s.Confirm(ctx, "replace it? [y/N] ")
+	if err == nil && !agreed {
+		err = errors.New("nothing was changed")
+	}
+	return err
+}
+
+// holds says what the cluster holds.
+func (r *restore) holds(ctx context.Context) (string, error) {
 	s := r.shell
 	cluster, bytes := "", ""
 	err := s.controlRows(ctx, "status", nil, func(row []any) error {
@@ -108,29 +132,17 @@ func (r *restore) confirm(ctx context.Context, yes bool) error {
 		return nil
 	})
 	if err != nil {
-		return err
+		return "", err
 	}
 	size, err := strconv.ParseInt(bytes, 10, 64)
 	if err != nil {
-		return fmt.Errorf("the node tells %q as the size of its database", bytes)
+		return "", fmt.Errorf("the node tells %q as the size of its database", bytes)
 	}
 	var count int64
 	// At this level so that it is the cluster that is shown, and not what one node of it knew some time ago.
 	err = s.query(ctx, "strong", func(row []any) { count, _ = row[0].(int64) },
 		"SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND "+visibleObjects)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(s.Stderr, "cluster %s holds %s, %s: all of it will be replaced\n", cluster, tables(count), byteSize(size))
-	fmt.Fprintf(s.Stderr, "%s brings %s, %s\n", r.source, tables(int64(r.tables)), byteSize(r.size))
-	if yes {
-		return nil
-	}
-	agreed, err := s.Confirm(ctx, "replace it? [y/N] ")
-	if err == nil && !agreed {
-		err = errors.New("nothing was changed")
-	}
-	return err
+	return fmt.Sprintf("cluster %s holds %s, %s", cluster, tables(count), byteSize(size)), err
 }
 
 func tables(n int64) string {

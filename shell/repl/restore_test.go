@@ -23,6 +23,8 @@ type receiver struct {
 	leaves int
 	// refuse are the answers to restore, in order; nil is done.
 	refuse []error
+	// silent cannot read what the cluster holds.
+	silent bool
 }
 
 func (r *receiver) Control(ctx context.Context, verb string, args ...string) (Results, error) {
@@ -59,7 +61,9 @@ func restoreShell(t *testing.T, r *receiver, confirm func(string) bool, script s
 	t.Helper()
 	r.fakeClient = newFake()
 	r.answers["control status"] = &answer{rows: [][]any{{"cluster", "c1"}, {"db_bytes", "4096"}}}
-	r.prefix["SELECT count(*) FROM sqlite_schema"] = &answer{rows: [][]any{{int64(3)}}}
+	if !r.silent {
+		r.prefix["SELECT count(*) FROM sqlite_schema"] = &answer{rows: [][]any{{int64(3)}}}
+	}
 	var out bytes.Buffer
 	options := Options{Client: r, Stdout: io.Discard, Stderr: &out}
 	if confirm != nil {
@@ -110,6 +114,14 @@ func TestRestore(t *testing.T) {
 	r = &receiver{}
 	if told, err := restoreShell(t, r, func(string) bool { return false }, ".restore "+path); err == nil || !strings.Contains(told, "nothing was changed") || len(r.asked) != 1 {
 		t.Errorf("without a yes: %v, %v, %s", err, r.asked, told)
+	}
+	r = &receiver{silent: true}
+	if told, err := restoreShell(t, r, func(string) bool { return true }, ".restore "+path); err == nil || len(r.asked) != 1 {
+		t.Errorf("of a cluster that cannot be read: %v, %v, %s", err, r.asked, told)
+	}
+	r = &receiver{silent: true}
+	if told, err := restoreShell(t, r, nil, ".restore --yes "+path); err != nil || !strings.Contains(told, "does not tell what it holds") {
+		t.Errorf("of a cluster that cannot be read, with --yes: %v, %s", err, told)
 	}
 	for script, want := range map[string]string{
 		".restore " + path:             "add --yes",
