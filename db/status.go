@@ -59,7 +59,7 @@ func (s Status) Role() string {
 		return "leader"
 	case s.Raft.Role == raft.Candidate:
 		return "candidate"
-	case s.Raft.Configuration.Learner(s.Node):
+	case !s.Raft.Configuration.Voter(s.Node): // one that joined a moment ago knows of no configuration yet
 		return "learner"
 	}
 	return "follower"

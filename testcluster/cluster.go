@@ -62,7 +62,7 @@ func Start(ctx context.Context, config Config) (*Cluster, error) {
 	}
 	c := &Cluster{config: config, network: NewNetwork(config.Seed)}
 	for i := 1; i <= config.Nodes+config.Learners; i++ {
-		if err := c.add(ctx, i); err != nil {
+		if err := c.add(ctx, i, i > config.Nodes, 1); err != nil {
 			return nil, errors.Join(fmt.Errorf("starting node %d: %w", i, err), c.Close())
 		}
 	}
@@ -72,16 +72,36 @@ func Start(ctx context.Context, config Config) (*Cluster, error) {
 	return c, nil
 }
 
+// Add starts one more node, which joins through one that runs, and returns its number. It is a member when Add returns, and
+// votes some time later, unless it is a learner. After an error it is a node that is down: Restart tries again.
+func (c *Cluster) Add(ctx context.Context, learner bool) (i int, err error) {
+	through := 0
+	for at := range c.Size() {
+		if c.Node(at+1) != nil {
+			through = at + 1
+			break
+		}
+	}
+	if through == 0 {
+		return 0, fmt.Errorf("adding a node: no other is running: %w", ErrDown)
+	}
+	i = c.Size() + 1
+	if err := c.add(ctx, i, learner, through); err != nil {
+		return i, fmt.Errorf("adding node %d: %w", i, err)
+	}
+	return i, nil
+}
+
 // add starts the i-th node for the first time.
-func (c *Cluster) add(ctx context.Context, i int) error {
+func (c *Cluster) add(ctx context.Context, i int, learner bool, through int) error {
 	name := fmt.Sprintf("n%d", i)
 	config := db.Config{
 		Data: filepath.Join(c.config.Dir, name), Name: name, ElectionTimeout: c.config.ElectionTimeout,
-		Logger: c.config.Logger.With("name", name), Learner: i > c.config.Nodes,
+		Logger: c.config.Logger.With("name", name), Learner: learner,
 		LogSegmentBytes: c.config.LogSegmentBytes, LogKeepBytes: c.config.LogKeepBytes, LogMaxBytes: c.config.LogMaxBytes,
 	}
 	if i > 1 {
-		config.Join = []string{c.Address(1)}
+		config.Join = []string{c.Address(through)}
 		config.Token = "@" + filepath.Join(c.config.Dir, "n1", "join-token")
 	}
 	m := &member{disk: newDisk()}
@@ -150,13 +170,37 @@ func poll(ctx context.Context, try func() error) error {
 }
 
 // Size returns the number of nodes, learners included.
-func (c *Cluster) Size() int { return c.config.Nodes + c.config.Learners }
+func (c *Cluster) Size() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.members)
+}
 
 // Node returns the i-th node, or nil while it is down.
 func (c *Cluster) Node(i int) *db.Node {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.members[i-1].node
+}
+
+// State is what a node says of itself.
+type State struct {
+	// Role is leader, follower, candidate or learner; empty: the node is down.
+	Role string
+	Term raft.Term
+	// Voters counts the voters that it knows, Last and Applied are the newest entries that it has and has executed.
+	Voters        int
+	Last, Applied raft.Index
+}
+
+// State returns the state of the i-th node.
+func (c *Cluster) State(i int) State {
+	node := c.Node(i)
+	if node == nil {
+		return State{}
+	}
+	s := node.Status()
+	return State{Role: s.Role(), Term: s.Raft.Term, Voters: len(s.Raft.Configuration.Voters), Last: s.Raft.Last.Index, Applied: s.Raft.Applied}
 }
 
 // Address returns where the i-th node listens, which stays the same when it is restarted.

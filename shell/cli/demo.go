@@ -38,6 +38,8 @@ type demoCluster interface {
 	Partition(groups ...[]int) error
 	Heal()
 	Slow(i int, delay time.Duration) error
+	Add(ctx context.Context, learner bool) (int, error)
+	State(i int) testcluster.State
 	Close() error
 }
 
@@ -174,10 +176,14 @@ func (e *Environment) demoShell(ctx context.Context, c demoCluster, dir string, 
 	shell, err := e.newShell(client, repl.Options{
 		Interrupts: interrupts, Abort: func() { e.Exit(exitInterrupted) },
 		Commands: []repl.Command{{
-			Name: ".demo", Usage: "kill N | restart N | partition A,B C | heal | slow N DURATION",
-			Help: "break and mend the demo's cluster", Min: 1, Max: -1,
-			Run: func(ctx context.Context, _ *repl.Shell, args []string) error {
-				err := runDemo(ctx, c, args)
+			Name: ".demo", Usage: demoUsage,
+			Help: "break, mend and grow the demo's cluster, and tell what Raft does about it", Min: 1, Max: -1,
+			Run: func(ctx context.Context, s *repl.Shell, args []string) error {
+				tell := io.Discard
+				if e.StdinTerminal && e.StdoutTerminal {
+					tell = s.Out() // a script gets its rows and nothing else
+				}
+				err := runDemo(ctx, c, tell, args)
 				moveOn(ctx, client)
 				return err
 			},
@@ -218,34 +224,42 @@ func (e *Environment) welcome(c demoCluster, dir string) {
 		{".demo partition 1 2,3", "cut the network"},
 		{".demo heal", "and mend it"},
 		{".demo slow 3 200ms", "a bad line"},
+		{".demo add", "one more voter; .demo learner: one without a vote"},
+		{".watch .nodes", "look on, until Ctrl-C"},
 	} {
 		fmt.Fprintf(&b, "  %-45s %s\n", line[0], line[1])
 	}
 	fmt.Fprintln(e.Stdout, b.String())
 }
 
-// runDemo does what .demo says.
-func runDemo(ctx context.Context, c demoCluster, args []string) error {
+// demoUsage are the arguments of .demo.
+const demoUsage = "kill N | restart N | partition A,B C | heal | slow N DURATION | add | learner"
+
+// runDemo does what .demo says, and tells what comes of it.
+func runDemo(ctx context.Context, c demoCluster, tell io.Writer, args []string) error {
+	n := &narrator{cluster: c, out: tell}
 	verbs := map[string]struct {
 		min, max int
 		run      func() error
 	}{
-		"kill":      {1, 1, func() error { return withNode(c, args[1], c.Kill) }},
-		"restart":   {1, 1, func() error { return withNode(c, args[1], func(i int) error { return c.Restart(ctx, i) }) }},
-		"partition": {2, maxDemoNodes, func() error { return partition(c, args[1:]) }},
-		"heal":      {0, 0, func() error { c.Heal(); return nil }},
-		"slow":      {2, 2, func() error { return slow(c, args[1], args[2]) }},
+		"kill":      {1, 1, func() error { return withNode(c, args[1], func(i int) error { return n.kill(ctx, i) }) }},
+		"restart":   {1, 1, func() error { return withNode(c, args[1], func(i int) error { return n.restart(ctx, i) }) }},
+		"partition": {2, maxDemoNodes, func() error { return n.partition(ctx, args[1:]) }},
+		"heal":      {0, 0, func() error { return n.heal(ctx) }},
+		"slow":      {2, 2, func() error { return n.slow(args[1], args[2]) }},
+		"add":       {0, 0, func() error { return n.add(ctx, false) }},
+		"learner":   {0, 0, func() error { return n.add(ctx, true) }},
 	}
 	verb, known := verbs[args[0]]
 	if !known {
-		names := []string{"kill", "restart", "partition", "heal", "slow"}
+		names := []string{"kill", "restart", "partition", "heal", "slow", "add", "learner"}
 		if near := repl.Nearest(args[0], names); near != "" {
 			return fmt.Errorf("unknown .demo %q; did you mean %s?", args[0], near)
 		}
 		return fmt.Errorf("unknown .demo %q; there are %s", args[0], strings.Join(names, ", "))
 	}
 	if n := len(args) - 1; n < verb.min || n > verb.max {
-		return errors.New("usage: .demo kill N | restart N | partition A,B C | heal | slow N DURATION")
+		return errors.New("usage: .demo " + demoUsage)
 	}
 	return verb.run()
 }
@@ -267,25 +281,17 @@ func demoNode(c demoCluster, text string) (int, error) {
 	return i, nil
 }
 
-// partition reads groups like 1,2 3: nodes that no group names are alone.
-func partition(c demoCluster, texts []string) error {
+// demoGroups reads groups like 1,2 3: nodes that no group names are alone.
+func demoGroups(c demoCluster, texts []string) ([][]int, error) {
 	groups := make([][]int, len(texts))
 	for g, text := range texts {
 		for word := range strings.SplitSeq(text, ",") {
 			i, err := demoNode(c, word)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			groups[g] = append(groups[g], i)
 		}
 	}
-	return c.Partition(groups...)
-}
-
-func slow(c demoCluster, text, duration string) error {
-	delay, err := time.ParseDuration(duration)
-	if err != nil || delay < 0 {
-		return fmt.Errorf("%q is no duration: write 200ms, or 0s for none", duration)
-	}
-	return withNode(c, text, func(i int) error { return c.Slow(i, delay) })
+	return groups, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"strings"
@@ -11,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/rsqld/rsqld/testcluster"
 )
 
 // fakeDemo writes down what is done to it.
@@ -34,6 +37,24 @@ func (f *fakeDemo) Partition(groups ...[]int) error        { return f.note("part
 func (f *fakeDemo) Heal()                                  { f.done = append(f.done, "heal") }
 func (f *fakeDemo) Slow(i int, d time.Duration) error      { return f.note("slow %d %v", i, d) }
 func (f *fakeDemo) Close() error                           { f.closed = true; return nil }
+func (f *fakeDemo) Add(_ context.Context, learner bool) (int, error) {
+	f.nodes++
+	return f.nodes, f.note("add %v", learner)
+}
+
+// State is that of a cluster in which node 1 leads and the others follow, as long as they were not killed.
+func (f *fakeDemo) State(i int) testcluster.State {
+	for k := len(f.done) - 1; k >= 0; k-- {
+		switch f.done[k] {
+		case fmt.Sprintf("kill %d", i):
+			return testcluster.State{}
+		case fmt.Sprintf("restart %d", i):
+			k = 0
+		}
+	}
+	role := map[bool]string{true: "leader", false: "follower"}[i == 1]
+	return testcluster.State{Role: role, Term: 2, Voters: f.nodes, Last: 9, Applied: 9}
+}
 
 func newDemo(args ...string) (*world, *fakeDemo) {
 	w, f := newWorld(append([]string{"demo"}, args...)...), &fakeDemo{}
@@ -55,9 +76,9 @@ func (f *fakeDemo) gone(t *testing.T) {
 // TestDemoScript proves: piped SQL runs as a script, and nothing but its rows is on stdout.
 func TestDemoScript(t *testing.T) {
 	w, f := newDemo("2", "--learners", "1")
-	w.Stdin = strings.NewReader("select 1;\n.demo kill 2\n.demo restart n2\n.demo partition 1 2,3\n.demo heal\n.demo slow 3 200ms\nselect 2;")
+	w.Stdin = strings.NewReader("select 1;\n.demo kill 2\n.demo restart n2\n.demo partition 1 2,3\n.demo heal\n.demo slow 3 200ms\n.demo add\n.demo learner\nselect 2;")
 	w.expect(t, 0, "x\nselect 1;\nx\nselect 2;\n", "")
-	if got, want := strings.Join(f.done, ", "), "kill 2, restart 2, partition [[1] [2 3]], heal, slow 3 200ms"; got != want {
+	if got, want := strings.Join(f.done, ", "), "kill 2, restart 2, partition [[1] [2 3]], heal, slow 3 200ms, add false, add true"; got != want {
 		t.Errorf("done is %s, want %s", got, want)
 	}
 	if want := (target{"127.0.0.1:5001,127.0.0.1:5002,127.0.0.1:5003", "demo.pem", ""}); w.target != want {
@@ -81,6 +102,45 @@ func TestDemoKillMovesOn(t *testing.T) {
 	}
 }
 
+// TestDemoNarration proves: a person is told what Raft does about each .demo, by what is seen of the nodes.
+func TestDemoNarration(t *testing.T) {
+	for _, test := range []struct{ line, says string }{
+		{"kill 2", "-- n2 followed and is dead. n1 leads on and keeps the log for it; a write needs 2 of 3 voters, not all.\n"},
+		{"partition 1,2 3", "the network is cut: 1,2 | 3. Only where a majority of the 3 voters is"},
+		{"partition 1,2 3", "n1 leads on: it is on the side of the majority"},
+		{"heal", "all that run follow n1 in term 2 and have entry 9"},
+		{"slow 1 20ms", "n1 leads, and everything that it sends takes 20ms more"},
+		{"slow 3 20ms", "A write waits for 2 of 3 voters, the fastest: it does not wait for n3."},
+		{"slow 3 0s", "n3 sends without delay"},
+		{"add", "n4 had caught up 0s later, and was made a voter by a joint configuration"},
+		{"learner", "n4 joined as a learner: it gets the log and answers reads, has no vote"},
+	} {
+		var out strings.Builder
+		f := &fakeDemo{nodes: 3}
+		if err := runDemo(t.Context(), f, &out, strings.Fields(test.line)); err != nil || !strings.Contains(out.String(), test.says) {
+			t.Errorf("%s: %v, and says %q; want %q", test.line, err, out.String(), test.says)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var out strings.Builder
+		f := &fakeDemo{nodes: 3}
+		for _, line := range []string{"kill 1", "restart 1"} {
+			if err := runDemo(t.Context(), f, &out, strings.Fields(line)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, says := range []string{"n1 led and is dead without a word", "nobody can lead: there is no majority", "n1 is back with its log"} {
+			if !strings.Contains(out.String(), says) {
+				t.Errorf("it says %q, not %q", out.String(), says)
+			}
+		}
+	})
+	f := &fakeDemo{nodes: maxDemoNodes}
+	if err := runDemo(t.Context(), f, io.Discard, []string{"add"}); err == nil || !strings.Contains(err.Error(), "9 nodes at most") {
+		t.Errorf("one node too many is added with %v", err)
+	}
+}
+
 // TestDemoMistakes proves that each wrong .demo is explained.
 func TestDemoMistakes(t *testing.T) {
 	for line, want := range map[string]string{
@@ -95,6 +155,7 @@ func TestDemoMistakes(t *testing.T) {
 		".demo slow 1 quickly":    `"quickly" is no duration`,
 		".demo slow 1 -5ms":       `"-5ms" is no duration`,
 		".demo heal 1":            "usage: .demo kill N",
+		".demo add 1":             "usage: .demo kill N",
 	} {
 		w, f := newDemo()
 		w.Stdin = strings.NewReader(line)

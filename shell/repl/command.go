@@ -29,7 +29,7 @@ func builtins() []Command {
 		{".timer", "on|off", "print how long each statement took", 1, 1, dotTimer},
 		{".changes", "on|off", "print how many rows each statement changed", 1, 1, dotChanges},
 	}
-	return slices.Concat(commands, outputCommands(), schemaCommands(), clusterCommands(), importCommands(), exportCommands(), restoreCommands())
+	return slices.Concat(commands, outputCommands(), schemaCommands(), clusterCommands(), watchCommands(), importCommands(), exportCommands(), restoreCommands())
 }
 
 func compareNames(a, b string) int { return strings.Compare(a, b) }
