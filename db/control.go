@@ -213,11 +213,17 @@ func (s *session) transfer(ctx context.Context, _ raft.Term, args []string) (*ta
 	}
 	ctx, cancel := s.node.bounded(ctx)
 	defer cancel()
-	if err := s.node.replica.Transfer(ctx, target); err != nil {
+	release, failed := s.node.quiesce(ctx)
+	if failed != nil {
+		return nil, failed
+	}
+	err := s.node.replica.Transfer(ctx, target)
+	release()
+	if err != nil {
 		return nil, s.node.transferError(ctx, err)
 	}
 	var t *table
-	failed := s.node.hold(ctx, func(raft.ID, raft.Term) (failed *Error) {
+	failed = s.node.hold(ctx, func(raft.ID, raft.Term) (failed *Error) {
 		t, failed = s.leader(ctx, 0, nil)
 		return failed
 	})

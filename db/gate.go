@@ -155,7 +155,17 @@ func (g *gate) giveUp(ctx context.Context, w *gateWaiter) *Error {
 	return busy("the transaction of " + holder.describe() + " has not ended")
 }
 
-// transaction is a transaction that writes, on the leader.
+// quiesce waits until no transaction is open and lets none begin until release is called, so that a change of the leader that
+// somebody asks for takes none with it. Writes wait meanwhile, and go on at the next leader.
+func (n *Node) quiesce(ctx context.Context) (release func(), failed *Error) {
+	t := &transaction{node: n, begun: time.Now()}
+	if failed := n.gate.acquire(ctx, t); failed != nil {
+		return nil, failed
+	}
+	return func() { n.gate.release(t) }, nil
+}
+
+// transaction is a transaction that writes, on the leader; without a session it is a change of the leader.
 type transaction struct {
 	node    *Node
 	session *session
@@ -207,5 +217,8 @@ func (t *transaction) end(why error) {
 
 // describe names the transaction to those who wait for it.
 func (t *transaction) describe() string {
+	if t.session == nil {
+		return "a node that hands its leadership over"
+	}
 	return fmt.Sprintf("session %x of %s, begun %v ago,", t.session.id, t.session.caller(), time.Since(t.begun).Round(time.Millisecond))
 }

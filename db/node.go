@@ -294,11 +294,21 @@ func (n *Node) close(before func()) error {
 	return n.closeErr
 }
 
+// handOverWait is how long a node that closes waits for the end of a transaction.
+const handOverWait = 2 * time.Second
+
 // handOver transfers leadership. That it does not work is no failure of Close: the others elect a leader.
 func (n *Node) handOver(ctx context.Context) {
 	status := n.replica.Status()
 	if status.Role != raft.Leader || len(status.Configuration.Voters) < 2 {
 		return
+	}
+	// A transaction that is open may end first, if it does so soon.
+	quiet, cancel := context.WithTimeout(ctx, handOverWait)
+	release, failed := n.quiesce(quiet)
+	cancel()
+	if failed == nil {
+		defer release()
 	}
 	if err := n.replica.Transfer(ctx, 0); err != nil {
 		n.log.Info("leadership was not handed over before closing", "node", n.self.Node, "err", err)

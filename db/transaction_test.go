@@ -9,6 +9,7 @@ import (
 
 	"github.com/rsqld/rsqld/db"
 	"github.com/rsqld/rsqld/db/driver"
+	"github.com/rsqld/rsqld/raft"
 	"github.com/rsqld/rsqld/transport/identity"
 	"github.com/rsqld/rsqld/transport/wire/sqlpb"
 )
@@ -267,31 +268,74 @@ func TestCommitAskedAgain(t *testing.T) {
 func TestTransactionLosesItsLeader(t *testing.T) {
 	c := startCluster(t, time.Second)
 	mustRun(t, c.open(c.leader()), "create table t(a)")
-	for _, away := range []int{0, 1} { // connected to the leader, and to a follower
-		leader := c.leader()
-		r := c.raw((leader + away) % 3)
-		r.begin(&sqlpb.Begin{}).well(t, isOpen)
-		r.in("insert into t values(1)").well(t, isOpen)
-		next := c.nodes[(leader+2)%3]
-		if _, err := control(t, c.open(leader), "transfer", fmt.Sprint(next.ID())); err != nil {
-			t.Fatal(err)
-		}
-		eventually(t, "the transaction to end", func() error {
-			a := r.in("select count(*) from t")
-			if a.err == nil {
-				return errors.New("it goes on")
-			}
-			if a.err.Retry != again || a.err.Transaction != isFailed {
-				t.Fatalf("it ended with %v", a.err)
-			}
-			return nil
-		})
-		r.commit(1).fails(t, sqlpb.Class_CLASS_NO_QUORUM, again, isNone, "not committed")
-		r.begin(&sqlpb.Begin{}).well(t, isOpen)
-		r.in("insert into t values(2)").well(t, isOpen)
-		r.commit(2).well(t, isNone)
+	leader := c.leader()
+	follower := (leader + 1) % 3
+	r := c.raw(follower)
+	r.begin(&sqlpb.Begin{}).well(t, isOpen)
+	r.in("insert into t values(1)").well(t, isOpen)
+	if err := c.nodes[leader].Abort(t.Context()); err != nil {
+		t.Fatal(err)
 	}
-	expect(t, c.open(c.leader()), driver.Request{SQL: "select group_concat(a) from t"}, "[[2,2]]")
+	eventually(t, "the transaction to end", func() error {
+		a := r.in("select count(*) from t")
+		if a.err == nil {
+			return errors.New("it goes on")
+		}
+		if a.err.Retry != again || a.err.Transaction != isFailed {
+			t.Fatalf("it ended with %v", a.err)
+		}
+		return nil
+	})
+	r.commit(1).fails(t, sqlpb.Class_CLASS_NO_QUORUM, again, isNone, "not committed")
+	eventually(t, "the next transaction", func() error {
+		if a := r.begin(&sqlpb.Begin{}); a.err != nil {
+			return errors.New(a.err.Message)
+		}
+		return nil
+	})
+	r.in("insert into t values(2)").well(t, isOpen)
+	r.commit(2).well(t, isNone)
+	expect(t, c.open(follower), driver.Request{SQL: "select group_concat(a) from t"}, "[[2]]")
+}
+
+// A change of the leader that somebody asks for waits for the end of a transaction; writes go on at the next leader.
+func TestTransferWaitsForTransaction(t *testing.T) {
+	c := startCluster(t, time.Second)
+	leader := c.leader()
+	mustRun(t, c.open(leader), "create table t(a)")
+	r := c.raw(leader)
+	r.begin(&sqlpb.Begin{}).well(t, isOpen)
+	moved, written := make(chan error, 1), make(chan error, 1)
+	asker, writer := c.open((leader+1)%3), c.open((leader+2)%3)
+	go func() {
+		_, err := control(t, asker, "transfer")
+		moved <- err
+	}()
+	eventually(t, "the transfer to wait", func() error {
+		list, err := control(t, c.open(leader), "sessions")
+		if err != nil {
+			return err
+		}
+		if len(list) < 4 {
+			return fmt.Errorf("%d sessions", len(list))
+		}
+		return nil
+	})
+	go func() {
+		_, err := run(t, writer, driver.Request{SQL: "insert into t values(2)"})
+		written <- err
+	}()
+	for i := range 20 {
+		r.in(fmt.Sprintf("insert into t values(%d)", 100+i)).well(t, isOpen)
+	}
+	r.commit(1).well(t, isNone)
+	if err := errors.Join(<-moved, <-written); err != nil {
+		t.Error(err)
+	}
+	if c.nodes[leader].Status().Raft.Role == raft.Leader {
+		t.Error("nobody else leads")
+	}
+	expect(t, c.open(leader), driver.Request{SQL: "select count(*) from t", Level: driver.LevelLinearizable}, "[[21]]")
 }
 
 // A client that opens its session again, wherever, has left its transaction: it does not wait for it.
