@@ -7,7 +7,7 @@ PLATFORMS := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test fmt vet unit cross race figures compare soak mutants sim crash equal garbage proto clean
+.PHONY: help build run test fmt vet unit cross race figures compare soak suites mutants sim crash equal garbage proto clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ soak: ## Drills on whole clusters: pauses, stalled, full and broken disks, load,
 crash: ## Kill all processes of a cluster N (50) times under load, and look for what was acknowledged
 	@mkdir -p bin; $(GO) test -tags crash -timeout 3600s -count=1 -v -run '^TestCrash$$' ./testcluster -crash.kills=$(or $(N),50) >bin/crash.out 2>&1; \
 	status=$$?; grep -E '^(kills=|panic|FAIL|#)|crash_test.go' bin/crash.out; exit $$status
+
+suites: ## Run the tests of well-known tools against a cluster whose leader moves (downloads them)
+	@$(GO) run ./testcluster/suites
 
 garbage: ## Throw a minute of garbage at a cluster
 	@RSQLD_GARBAGE=60s $(GO) test -timeout 300s -count=1 -v -run TestGarbage ./testcluster | grep -E 'garbage:|^(---|FAIL|ok)'
