@@ -50,6 +50,8 @@ type Conn struct {
 	// uncertain says that a write is on its way of which it is not known whether it was executed.
 	uncertain bool
 
+	// level is that of requests that name none; empty: the Connector's.
+	level Level
 	// tx is the transaction, if one is open.
 	tx transaction
 	// open are the results of the last request while they have not ended: their frames come first on the stream.
@@ -225,6 +227,16 @@ func (c *Conn) timeoutMs(ctx context.Context) uint32 {
 // milliseconds is d as it is sent, rounded up: zero is no bound, and a node does not give up before its client.
 func milliseconds(d time.Duration) uint32 {
 	return uint32(min((d+time.Millisecond-1)/time.Millisecond, math.MaxUint32))
+}
+
+// SetLevel sets the level of requests that name none; empty is the Connector's again. A Conn of database/sql, which
+// [database/sql.Conn.Raw] gives, has it until it goes back to its pool.
+func (c *Conn) SetLevel(level Level) error {
+	if err := checkLevel(level); err != nil {
+		return protocolError("%v", err)
+	}
+	c.level = level
+	return nil
 }
 
 // Node is the id of the node that the session is at, or was at before it lost it. A change from one request to the next

@@ -112,6 +112,7 @@ func ofCode(text string, codes ...int) error {
 var (
 	ErrConstraint = ofCode("constraint failed", 19)
 	ErrUnique     = ofCode("unique constraint failed", 2067, 1555, 2579) // UNIQUE, PRIMARY KEY, rowid
+	ErrPrimaryKey = ofCode("primary key constraint failed", 1555, 2579)  // rowid too; each is ErrUnique as well
 	ErrForeignKey = ofCode("foreign key constraint failed", 787)
 	ErrNotNull    = ofCode("not null constraint failed", 1299)
 	ErrCheck      = ofCode("check constraint failed", 275)

@@ -10,7 +10,7 @@ import (
 
 // TestSentinels proves which errors of a node each sentinel names.
 func TestSentinels(t *testing.T) {
-	all := map[string]error{"constraint": ErrConstraint, "unique": ErrUnique, "foreign key": ErrForeignKey, "not null": ErrNotNull,
+	all := map[string]error{"constraint": ErrConstraint, "unique": ErrUnique, "primary key": ErrPrimaryKey, "foreign key": ErrForeignKey, "not null": ErrNotNull,
 		"check": ErrCheck, "busy": ErrBusy, "no quorum": ErrNoQuorum, "unknown": ErrOutcomeUnknown, "stale": ErrStale,
 		"too large": ErrTooLarge, "denied": ErrDenied, "cancelled": ErrCancelled, "shutting down": ErrShuttingDown, "protocol": ErrProtocol}
 	sql := func(code, extended int32) *sqlpb.Error {
@@ -22,8 +22,8 @@ func TestSentinels(t *testing.T) {
 	}{
 		{sql(1, 1), nil},
 		{sql(19, 2067), []string{"constraint", "unique"}},
-		{sql(19, 1555), []string{"constraint", "unique"}},
-		{sql(19, 2579), []string{"constraint", "unique"}},
+		{sql(19, 1555), []string{"constraint", "unique", "primary key"}},
+		{sql(19, 2579), []string{"constraint", "unique", "primary key"}},
 		{sql(0, 787), []string{"constraint", "foreign key"}},
 		{sql(19, 1299), []string{"constraint", "not null"}},
 		{sql(19, 275), []string{"constraint", "check"}},

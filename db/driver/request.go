@@ -49,13 +49,13 @@ func (c *Conn) Execute(ctx context.Context, r Request) (*Results, error) {
 	if err != nil {
 		return nil, err
 	}
+	level := cmp.Or(r.Level, c.level)
 	call := &call{conn: c, single: isSingle(r.SQL), reads: r.ReadOnly || isSelect(r.SQL), atomic: r.Atomic, transacts: true, within: within}
 	call.numbered = !call.reads && !within
 	execute := &sqlpb.Execute{
-		Statements: []*sqlpb.Statement{{Sql: r.SQL, Args: args}}, Atomic: r.Atomic, Level: levels[r.Level], ReadOnly: r.ReadOnly,
+		Statements: []*sqlpb.Statement{{Sql: r.SQL, Args: args}}, Atomic: r.Atomic, Level: levels[level], ReadOnly: r.ReadOnly,
 		MaxStalenessMs: milliseconds(c.connector.config.MaxStaleness), InTransaction: within,
 	}
-	level := r.Level
 	if level == "" {
 		level = c.connector.config.Level
 	}

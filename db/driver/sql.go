@@ -140,6 +140,7 @@ func (c *Conn) ResetSession(ctx context.Context) error {
 	if c.closed {
 		return driver.ErrBadConn // nothing was sent: database/sql takes another Conn
 	}
+	c.level = ""
 	if c.tx.state != TxNone { // from BEGIN, which database/sql knows nothing of
 		return c.Rollback(ctx)
 	}

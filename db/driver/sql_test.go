@@ -268,3 +268,55 @@ func TestDriver(t *testing.T) {
 		}
 	}
 }
+
+// TestLevels proves that a level is chosen for the Connector, for a Conn, and for a request, the narrower one first, and that one of
+// database/sql ends with its turn.
+func TestLevels(t *testing.T) {
+	f := newFake(1)
+	db := sql.OpenDB(f.connector(t, Config{Level: LevelLinearizable}))
+	defer db.Close()
+	conn, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	query := func(ctx context.Context) {
+		t.Helper()
+		var text string
+		if err := conn.QueryRowContext(ctx, "select a").Scan(&text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	query(t.Context())
+	err = conn.Raw(func(c any) error {
+		return errors.Join(c.(*Conn).SetLevel(LevelLocal), c.(*Conn).BeginTransaction(t.Context(), TxOptions{}))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	query(t.Context())
+	query(WithLevel(t.Context(), LevelStrong))
+	err = conn.Raw(func(c any) error {
+		if err := c.(*Conn).SetLevel("latest"); !errors.Is(err, ErrProtocol) {
+			t.Errorf("an unknown level: %v", err)
+		}
+		return errors.Join(c.(*Conn).Rollback(t.Context()), c.(*Conn).ResetSession(t.Context()))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	query(t.Context())
+	if got := f.nodes[0].hellos[0].Level; got != sqlpb.Level_LEVEL_LINEARIZABLE {
+		t.Errorf("the session begins at %v", got)
+	}
+	var got []sqlpb.Level
+	for _, x := range f.nodes[0].executed() {
+		got = append(got, x.Level)
+	}
+	const none, local, strong = sqlpb.Level_LEVEL_UNSPECIFIED, sqlpb.Level_LEVEL_LOCAL, sqlpb.Level_LEVEL_STRONG
+	if want := []sqlpb.Level{none, local, strong, none}; !reflect.DeepEqual(got, want) || f.nodes[0].requests[1].GetBegin().Level != local {
+		t.Errorf("levels %v, want %v; begin %v", got, want, f.nodes[0].requests[1])
+	}
+	if _, err := conn.QueryContext(WithLevel(t.Context(), "latest"), "select a"); !errors.Is(err, ErrProtocol) {
+		t.Errorf("an unknown level of a query: %v", err)
+	}
+}

@@ -115,7 +115,7 @@ func (c *Conn) BeginTransaction(ctx context.Context, o TxOptions) error {
 	if err := checkLevel(o.Level); err != nil {
 		return protocolError("%v", err)
 	}
-	begin := &sqlpb.Begin{ReadOnly: o.ReadOnly, Level: levels[o.Level], MaxStalenessMs: milliseconds(c.connector.config.MaxStaleness)}
+	begin := &sqlpb.Begin{ReadOnly: o.ReadOnly, Level: levels[cmp.Or(o.Level, c.level)], MaxStalenessMs: milliseconds(c.connector.config.MaxStaleness)}
 	// A Begin whose answer is lost has left nothing: the node undoes what its session leaves behind.
 	call := &call{conn: c, single: true, reads: true, transacts: true, within: c.tx.state != TxNone}
 	call.frame = func(ctx context.Context, id uint64) *sqlpb.ClientFrame {
