@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -62,9 +63,10 @@ type Config struct {
 	// Target is TargetAny if empty.
 	Target Target
 	// Timeout bounds a request whose context has no deadline: the wait for other writers, for a leader, and the run
-	// itself. Zero leaves it to the server's default. It also bounds the wait of a transaction for its turn, whatever deadline
-	// the context has; zero: DefaultBusyTimeout.
+	// itself. Zero leaves it to the server's default.
 	Timeout time.Duration
+	// BusyTimeout bounds a transaction's wait for its turn, whatever deadline the context has; zero: DefaultBusyTimeout.
+	BusyTimeout time.Duration
 	// CommitTimeout bounds Commit of a transaction of database/sql, which has no context; zero: DefaultCommitTimeout.
 	CommitTimeout time.Duration
 	// Spread makes sessions begin at the addresses in turn instead of all at the first that answers.
@@ -83,7 +85,7 @@ var ErrConfig = errors.New("configuration")
 //	rsqld://host[:port][,host2[:port2]…]/?level=session&cred=FILE&busy_timeout=5s&max_staleness=5s&target=any
 //
 // rsqld:// and everything after the hosts may be left out. A host is a name, an IPv4 address, or an IPv6 address in
-// brackets. busy_timeout is Config.Timeout. Unknown keys are errors. The error wraps [ErrConfig].
+// brackets. busy_timeout is Config.Timeout and Config.BusyTimeout, commit_timeout Config.CommitTimeout. Unknown keys are errors. The error wraps [ErrConfig].
 func ParseDSN(dsn string) (Config, error) {
 	config, err := parseDSN(dsn)
 	if err != nil {
@@ -152,7 +154,11 @@ var dsnKeys = map[string]func(*Config, string) error{
 		}
 		return nil
 	},
-	"busy_timeout":  func(c *Config, value string) error { return setDuration(&c.Timeout, value) },
+	"busy_timeout": func(c *Config, value string) error {
+		err := setDuration(&c.Timeout, value)
+		c.BusyTimeout = c.Timeout
+		return err
+	},
 	"max_staleness": func(c *Config, value string) error { return setDuration(&c.MaxStaleness, value) },
 }
 
@@ -230,12 +236,12 @@ func (c Config) complete() (Config, error) {
 	if err := errors.Join(checkLevel(c.Level), checkTarget(c.Target)); err != nil {
 		return c, err
 	}
-	if min(c.Timeout, c.MaxStaleness, c.CommitTimeout) < 0 {
-		return c, fmt.Errorf("a time below zero: timeout %v, max_staleness %v, commit timeout %v", c.Timeout, c.MaxStaleness, c.CommitTimeout)
+	if min(c.Timeout, c.BusyTimeout, c.MaxStaleness, c.CommitTimeout) < 0 {
+		return c, fmt.Errorf("a time below zero: timeout %v, busy timeout %v, max_staleness %v, commit timeout %v",
+			c.Timeout, c.BusyTimeout, c.MaxStaleness, c.CommitTimeout)
 	}
-	if c.CommitTimeout == 0 {
-		c.CommitTimeout = DefaultCommitTimeout
-	}
+	c.BusyTimeout = cmp.Or(c.BusyTimeout, DefaultBusyTimeout)
+	c.CommitTimeout = cmp.Or(c.CommitTimeout, DefaultCommitTimeout)
 	if c.Level == "" {
 		c.Level = LevelSession
 	}

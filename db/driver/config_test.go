@@ -20,7 +20,7 @@ func TestParseDSN(t *testing.T) {
 		"127.0.0.1:4002":                                    {Addresses: []string{"127.0.0.1:4002"}},
 		"rsqld://a:1,b,[::1]:3,[fe80::1%25eth0]":            {Addresses: []string{"a:1", "b:4001", "[::1]:3", "[fe80::1%25eth0]:4001"}},
 		"a,b:5/?level=strong":                               {Addresses: []string{"a:4001", "b:5"}, Level: LevelStrong},
-		"rsqld://a?cred=%2Ftmp%2Fa+b.pem&busy_timeout=5s":   {Addresses: []string{"a:4001"}, Credential: "/tmp/a b.pem", Timeout: 5 * time.Second},
+		"rsqld://a?cred=%2Ftmp%2Fa+b.pem&busy_timeout=5s":   {Addresses: []string{"a:4001"}, Credential: "/tmp/a b.pem", Timeout: 5 * time.Second, BusyTimeout: 5 * time.Second},
 		"rsqld://a/?cred=x/y.pem&target=learner":            {Addresses: []string{"a:4001"}, Credential: "x/y.pem", Target: TargetLearner},
 		"rsqld://a/?max_staleness=500ms&level=local&cred=c": {Addresses: []string{"a:4001"}, Credential: "c", MaxStaleness: 500 * time.Millisecond, Level: LevelLocal},
 	}

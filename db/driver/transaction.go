@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// DefaultBusyTimeout bounds a transaction's wait for its turn, unless Config.Timeout does.
+	// DefaultBusyTimeout is the default of Config.BusyTimeout.
 	DefaultBusyTimeout = 10 * time.Second
 	// DefaultCommitTimeout is the default of Config.CommitTimeout.
 	DefaultCommitTimeout = 10 * time.Second
@@ -108,7 +108,7 @@ type TxOptions struct {
 }
 
 // BeginTransaction begins a transaction: what is executed until Commit or Rollback happens as a whole or not at all. It
-// waits for other transactions up to Config.Timeout, by default [DefaultBusyTimeout], or the end of ctx; the error is then
+// waits for other transactions up to Config.BusyTimeout or the end of ctx; the error is then
 // [ErrBusy] and names who has the turn. Inside of it requests have no write numbers, are never sent again, and fail with
 // RetryTransaction when their node is lost.
 func (c *Conn) BeginTransaction(ctx context.Context, o TxOptions) error {
@@ -131,7 +131,7 @@ func (c *Conn) BeginTransaction(ctx context.Context, o TxOptions) error {
 
 // busyMs is how long the node may let a transaction wait for its turn, as it is sent.
 func (c *Conn) busyMs(ctx context.Context) uint32 {
-	patience := cmp.Or(c.connector.config.Timeout, DefaultBusyTimeout)
+	patience := c.connector.config.BusyTimeout
 	if deadline, has := ctx.Deadline(); has {
 		patience = min(patience, max(time.Until(deadline), time.Millisecond))
 	}

@@ -102,7 +102,7 @@ func TestBegin(t *testing.T) {
 	}{{0, 0, 10_000}, {time.Second, 0, 1000}, {time.Second, time.Minute, 1000}, {0, 100 * time.Millisecond, 100}} {
 		synctest.Test(t, func(t *testing.T) {
 			f := newFake(1)
-			c := f.open(t, Config{Timeout: test.busy, MaxStaleness: time.Second})
+			c := f.open(t, Config{Timeout: time.Hour, BusyTimeout: test.busy, MaxStaleness: time.Second})
 			run(t, c, "insert")
 			ctx := t.Context()
 			if test.deadline > 0 {
