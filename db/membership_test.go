@@ -88,6 +88,12 @@ func TestMembers(t *testing.T) {
 		t.Errorf("the demoted node answers %v", rows)
 	}
 
+	led := c.leader()
+	c.does("demote", name(led))
+	c.awaitMembers("waiting for the leader to be demoted", slices.DeleteFunc([]int{0, 2, 3}, func(i int) bool { return i == led }), []int{1, led})
+	c.does("promote", name(led))
+	c.awaitMembers("waiting for the former leader to vote", []int{0, 2, 3}, []int{1})
+
 	leader := c.leader()
 	others := slices.DeleteFunc([]int{0, 2, 3}, func(i int) bool { return i == leader || i == 0 })
 	old := others[0]

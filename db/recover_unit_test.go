@@ -159,6 +159,55 @@ func finish(t *testing.T, dir string) {
 	}
 }
 
+// A crash between the installation of a snapshot and the log's record of it leaves a log that ends before what the database
+// holds. A copy of that counts up to the database, and is recovered from there.
+func TestRecoverWhereLogEndsEarly(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	run := func(until raft.Index) {
+		t.Helper()
+		n, err := Open(t.Context(), Config{Data: dir, Listen: "127.0.0.1:0"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if err := errors.Join(n.replica.WaitApplied(ctx, until), n.Close(ctx)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(3) // two founding entries, and that of the first term
+	saved := filepath.Join(t.TempDir(), "wal")
+	if err := os.CopyFS(saved, os.DirFS(filepath.Join(dir, "wal"))); err != nil {
+		t.Fatal(err)
+	}
+	early, err := Survey(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(early.Last.Index + 1) // each start adds the entry of a term
+	run(early.Last.Index + 2)
+	if err := errors.Join(os.RemoveAll(filepath.Join(dir, "wal")), os.CopyFS(filepath.Join(dir, "wal"), os.DirFS(saved))); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Survey(dir)
+	if err != nil || c.Last != c.Applied || c.Last.Compare(early.Last) <= 0 || c.Unusable != nil {
+		t.Fatalf("the log ended at %v and the copy counts up to %v, applied %v: %v, %v", early.Last, c.Last, c.Applied, c.Unusable, err)
+	}
+	done, err := Recover(c)
+	if err != nil || done.Kept != c.Applied.Index {
+		t.Fatalf("recovering: %+v, %v", done, err)
+	}
+	n, err := Open(t.Context(), Config{Data: dir, Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := errors.Join(n.replica.WaitApplied(ctx, done.Kept+recoveryEntries+1), n.Close(ctx)); err != nil {
+		t.Error(err)
+	}
+}
+
 // Copies that must not be chosen are refused with what to do about them.
 func TestMostAdvancedRefuses(t *testing.T) {
 	one := identity.Epoch{}.Next()
