@@ -14,6 +14,7 @@ var floors = map[string]int{
 	"":                       100, // main
 	"/shell/cli":             91,
 	"/shell/repl":            90,
+	"/testcluster/suites":    81,
 	"/testcluster":           80,
 	"/testcluster/sim":       79,
 	"/db":                    70,
