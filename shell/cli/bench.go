@@ -22,6 +22,15 @@ const (
 	maxBenchBatch   = 10_000
 )
 
+// workloads are what a bench can measure, with the rows of one request if --batch says nothing.
+//
+//	write  rows inserted by one statement
+//	read   rows read by their keys, by one statement
+//	mixed  as read, and one request in ten as write
+//	bulk   as write, of many rows
+//	tx     BEGIN, one row read, rows updated by a statement each, COMMIT
+var workloads = map[string]int{"write": 1, "read": 1, "mixed": 1, "bulk": 1000, "tx": 1}
+
 // benchOptions is what a bench does.
 type benchOptions struct {
 	workload string
@@ -34,15 +43,15 @@ type benchOptions struct {
 
 func benchCommand() command {
 	return command{
-		name: "bench", args: "[HOST:PORT|DSN]", most: 1, summary: "measure writes or reads in a table of its own",
+		name: "bench", args: "[HOST:PORT|DSN]", most: 1, summary: "measure writes, reads or transactions in a table of its own",
 		define: func(flags *pflag.FlagSet) action {
 			var t target
 			var o benchOptions
-			workload := choose(flags, "workload", "write", "what to measure", []string{"write", "read"})
+			workload := choose(flags, "workload", "write", "what to measure", []string{"write", "read", "mixed", "bulk", "tx"})
 			flags.IntVar(&o.clients, "clients", 8, "sessions at once, `N`")
 			flags.DurationVar(&o.duration, "duration", 10*time.Second, "how long to measure")
 			level := choose(flags, "level", "", levelUsage, repl.Levels)
-			flags.IntVar(&o.batch, "batch", 1, "rows in one request, `N`")
+			flags.IntVar(&o.batch, "batch", 0, "rows in one request or transaction, `N` (default 1, and 1000 for bulk)")
 			flags.BoolVar(&o.json, "json", false, "print the figures as one JSON object")
 			t.flags(flags)
 			return func(ctx context.Context, e *Environment, args []string) error {
@@ -51,6 +60,9 @@ func benchCommand() command {
 				}
 				t.level = *level
 				o.workload, o.level = *workload, t.readLevel()
+				if !flags.Changed("batch") {
+					o.batch = workloads[o.workload]
+				}
 				if err := o.check(); err != nil {
 					return err
 				}
@@ -121,7 +133,9 @@ type benchResult struct {
 	OpsPerSecond  float64          `json:"ops_per_second"`
 	RowsPerSecond float64          `json:"rows_per_second"`
 	P50           float64          `json:"p50_ms"`
+	P95           float64          `json:"p95_ms"`
 	P99           float64          `json:"p99_ms"`
+	P999          float64          `json:"p999_ms"`
 	Max           float64          `json:"max_ms"`
 	Errors        int64            `json:"errors"`
 	ByClass       map[string]int64 `json:"errors_by_class"`
@@ -135,8 +149,8 @@ func (r *benchResult) line(asJSON bool) string {
 		}
 		return string(text)
 	}
-	line := fmt.Sprintf("%s: clients=%d batch=%d level=%s seconds=%.1f ops=%d ops/s=%.0f rows/s=%.0f p50=%.2fms p99=%.2fms max=%.2fms errors=%d",
-		r.Workload, r.Clients, r.Batch, r.Level, r.Seconds, r.Ops, r.OpsPerSecond, r.RowsPerSecond, r.P50, r.P99, r.Max, r.Errors)
+	line := fmt.Sprintf("%s: clients=%d batch=%d level=%s seconds=%.1f ops=%d ops/s=%.0f rows/s=%.0f p50=%.2fms p95=%.2fms p99=%.2fms p99.9=%.2fms max=%.2fms errors=%d",
+		r.Workload, r.Clients, r.Batch, r.Level, r.Seconds, r.Ops, r.OpsPerSecond, r.RowsPerSecond, r.P50, r.P95, r.P99, r.P999, r.Max, r.Errors)
 	var classes []string
 	for _, class := range slices.Sorted(maps.Keys(r.ByClass)) {
 		classes = append(classes, fmt.Sprintf("%s=%d", class, r.ByClass[class]))

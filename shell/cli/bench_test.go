@@ -34,7 +34,7 @@ func benchWorld(args ...string) *world {
 func TestBenchWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := benchWorld("--clients", "4", "--duration", "2s", "--batch", "10")
-		w.expect(t, 0, "write: clients=4 batch=10 level=session seconds=2.0 ops=8000 ops/s=4000 rows/s=40000 p50=1.00ms p99=1.00ms max=1.00ms errors=0\n", "")
+		w.expect(t, 0, "write: clients=4 batch=10 level=session seconds=2.0 ops=8000 ops/s=4000 rows/s=40000 p50=1.00ms p95=1.00ms p99=1.00ms p99.9=1.00ms max=1.00ms errors=0\n", "")
 		first, last := w.cluster.seen[0].SQL, w.cluster.seen[len(w.cluster.seen)-1].SQL
 		table := strings.Fields(strings.ReplaceAll(first, "(", " "))[2]
 		if !strings.HasPrefix(first, "CREATE TABLE rsqld_bench_") || last != "DROP TABLE "+table {
@@ -74,6 +74,71 @@ func TestBenchRead(t *testing.T) {
 		}
 		if filled != benchRows {
 			t.Errorf("%d rows were filled in", filled)
+		}
+	})
+}
+
+// TestBenchMixed proves that about one request in ten writes, and that the others read rows that are there.
+func TestBenchMixed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := benchWorld("--workload", "mixed", "--clients", "4", "--duration", "3s")
+		if code := w.run(); code != 0 || !strings.HasPrefix(w.out.String(), "mixed: clients=4 batch=1 ") {
+			t.Fatalf("exit code %d: %s%s", code, w.out.String(), w.err.String())
+		}
+		count := map[string]int{}
+		for _, request := range w.cluster.seen {
+			count[strings.Fields(request.SQL)[0]]++
+		}
+		count["INSERT"] -= 2 // before
+		if all := count["INSERT"] + count["SELECT"]; all < 12_000 || count["INSERT"] < all/12 || count["INSERT"] > all/8 {
+			t.Errorf("%v", count)
+		}
+	})
+}
+
+// TestBenchBulk proves that a request of the bulk workload has a thousand rows.
+func TestBenchBulk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := benchWorld("--workload", "bulk", "--clients", "1", "--duration", "1s")
+		if code := w.run(); code != 0 || !strings.HasPrefix(w.out.String(), "bulk: clients=1 batch=1000 level=session seconds=1.0 ops=1000 ops/s=1000 rows/s=1000000 ") {
+			t.Errorf("exit code %d: %s%s", code, w.out.String(), w.err.String())
+		}
+		if second := w.cluster.seen[2]; len(second.Args) != 1000 || !second.Atomic {
+			t.Errorf("it inserts %d rows", len(second.Args))
+		}
+	})
+}
+
+// TestBenchTransactions proves what a transaction is, that one counts as one, and that one that failed is rolled back before the next.
+func TestBenchTransactions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := benchWorld("--workload", "tx", "--clients", "1", "--duration", "1s", "--batch", "2")
+		quick, updates := w.cluster.answer, 0
+		w.cluster.answer = func(ctx context.Context, request repl.Request) ([][]any, error) {
+			switch word := strings.Fields(request.SQL)[0]; word {
+			case "BEGIN":
+				w.cluster.transaction = repl.TransactionOpen
+			case "COMMIT", "ROLLBACK":
+				w.cluster.transaction = repl.TransactionNone
+			case "UPDATE":
+				if updates++; updates%100 == 0 {
+					return nil, &repl.Error{Class: repl.ClassNoQuorum, Message: "deposed"}
+				}
+			}
+			return quick(ctx, request)
+		}
+		if code := w.run(); code != 0 || !strings.HasPrefix(w.out.String(), "tx: clients=1 batch=2 ") || !strings.Contains(w.out.String(), "(no_quorum=") {
+			t.Errorf("exit code %d: %s%s", code, w.out.String(), w.err.String())
+		}
+		var words []string
+		for _, request := range w.cluster.seen {
+			words = append(words, strings.Fields(request.SQL)[0])
+		}
+		all := strings.Join(words[4:], " ")
+		all = strings.ReplaceAll(all, "BEGIN SELECT UPDATE UPDATE COMMIT", "good")
+		all = strings.ReplaceAll(all, "BEGIN SELECT UPDATE UPDATE ROLLBACK", "bad")
+		if left := strings.Trim(strings.NewReplacer("good ", "", "bad ", "").Replace(all), " "); left != "DROP" || !strings.Contains(all, "bad good") {
+			t.Errorf("it sends %s", left)
 		}
 	})
 }

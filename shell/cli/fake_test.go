@@ -98,6 +98,8 @@ type fakeCluster struct {
 	answer func(ctx context.Context, request repl.Request) ([][]any, error)
 	// rows are the answers to control verbs; without one the answer is the request.
 	rows map[string][][]any
+	// transaction is that of all sessions.
+	transaction repl.Transaction
 }
 
 func (c *fakeCluster) Open(context.Context) (repl.Client, error) {
@@ -152,7 +154,7 @@ func (f *fakeClient) Ping(context.Context) error {
 	return errors.New("nobody is left")
 }
 
-func (f *fakeClient) Transaction() repl.Transaction { return repl.TransactionNone }
+func (f *fakeClient) Transaction() repl.Transaction { return f.cluster.transaction }
 
 func (f *fakeClient) Place() repl.Place {
 	return repl.Place{Node: 1, Name: "n1", Address: "127.0.0.1:4001", Leader: true}

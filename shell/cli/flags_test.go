@@ -141,7 +141,7 @@ func TestMistakes(t *testing.T) {
 		"bench --clients 0":       "--clients 0 is not from 1 to 1000",
 		"bench --batch 0":         "--batch 0 is not from 1 to 10000",
 		"bench --duration 0s":     "--duration 0s is not positive",
-		"bench --workload mixed":  "there are write, read",
+		"bench --workload queue":  "there are write, read, mixed, bulk, tx",
 		"start --learner=perhaps": "invalid argument",
 		"start --log-format yaml": "there are text, json",
 		"start 127.0.0.1:1":       "unexpected argument",

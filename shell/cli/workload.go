@@ -15,8 +15,10 @@ import (
 )
 
 const (
-	// benchRows is how many rows the read workload chooses from; a larger batch reads from more.
+	// benchRows is how many rows there are to read and update; a larger batch has more.
 	benchRows = 1000
+	// benchWriteShare says that one in so many requests of the mixed workload writes.
+	benchWriteShare = 10
 	// benchValue is the text that each row holds beside its key.
 	benchValue = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 	// warmUpShare and warmUpMost bound the time before figures count.
@@ -72,7 +74,7 @@ func (b *benchmark) run(ctx context.Context) (result *benchResult, err error) {
 			err = errors.Join(err, fmt.Errorf("dropping table %s of the bench: %w", b.table, dropped))
 		}
 	}()
-	if b.workload == "read" {
+	if b.workload != "write" && b.workload != "bulk" {
 		if err := b.fill(ctx); err != nil {
 			return nil, fmt.Errorf("filling the table of the bench: %w", err)
 		}
@@ -153,7 +155,10 @@ func (b *benchmark) measure(ctx context.Context, workers []*worker) *benchResult
 	}
 	result.OpsPerSecond = float64(result.Ops) / result.Seconds
 	result.RowsPerSecond = result.OpsPerSecond * float64(b.batch)
-	result.P50, result.P99, result.Max = milliseconds(times.quantile(0.5)), milliseconds(times.quantile(0.99)), milliseconds(times.longest)
+	for q, figure := range map[float64]*float64{0.5: &result.P50, 0.95: &result.P95, 0.99: &result.P99, 0.999: &result.P999} {
+		*figure = milliseconds(times.quantile(q))
+	}
+	result.Max = milliseconds(times.longest)
 	return result
 }
 
@@ -190,14 +195,46 @@ func (b *benchmark) work(ctx context.Context, w *worker, warm, end time.Time) {
 func (b *benchmark) request(ctx context.Context, w *worker, args []any) error {
 	ctx, cancel := context.WithTimeout(ctx, benchPatience)
 	defer cancel()
-	if b.workload == "write" {
+	switch {
+	case b.workload == "tx":
+		return b.transaction(ctx, w)
+	case b.workload == "write", b.workload == "bulk", b.workload == "mixed" && mathrand.IntN(benchWriteShare) == 0:
 		return execute(ctx, w.client, repl.Request{SQL: b.insert, Args: args, Atomic: true})
 	}
-	first := 1 + mathrand.Int64N(int64(b.rows-b.batch+1))
+	first := b.key(b.batch)
 	return execute(ctx, w.client, repl.Request{
 		SQL:  "SELECT v FROM " + b.table + " WHERE k BETWEEN ? AND ?",
 		Args: []any{first, first + int64(b.batch) - 1}, Level: b.level, ReadOnly: true,
 	})
+}
+
+// key is one of the rows that are there, with n of them from it on.
+func (b *benchmark) key(n int) int64 { return 1 + mathrand.Int64N(int64(b.rows-n+1)) }
+
+// transaction reads a row and updates as many as a batch has. It leaves no transaction behind, however it ends.
+func (b *benchmark) transaction(ctx context.Context, w *worker) (err error) {
+	if err := execute(ctx, w.client, repl.Request{SQL: "BEGIN"}); err != nil {
+		return err
+	}
+	defer func() {
+		if err == nil || w.client.Transaction() == repl.TransactionNone {
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), benchPatience)
+		defer cancel()
+		if undone := execute(ctx, w.client, repl.Request{SQL: "ROLLBACK"}); undone != nil {
+			err = errors.Join(err, undone)
+		}
+	}()
+	err = execute(ctx, w.client, repl.Request{SQL: "SELECT v FROM " + b.table + " WHERE k = ?", Args: []any{b.key(1)}})
+	first := b.key(b.batch)
+	for i := 0; i < b.batch && err == nil; i++ {
+		err = execute(ctx, w.client, repl.Request{SQL: "UPDATE " + b.table + " SET v = ? WHERE k = ?", Args: []any{benchValue, first + int64(i)}})
+	}
+	if err != nil {
+		return err
+	}
+	return execute(ctx, w.client, repl.Request{SQL: "COMMIT"})
 }
 
 // classOf is the name that an error is counted under.
