@@ -14,13 +14,18 @@ import (
 	"github.com/rsqld/rsqld/db/command/commandpb"
 	"github.com/rsqld/rsqld/db/engine"
 	"github.com/rsqld/rsqld/raft"
+	"github.com/rsqld/rsqld/transport/wire/sqlpb"
 )
 
-// verifyRetry is the pause between two questions to a member that has not come to the entry yet.
-const verifyRetry = 50 * time.Millisecond
-
-// verifyLag is how long a member may take to come to the entry. The hashing itself takes the time that it takes.
-const verifyLag = time.Minute
+const (
+	// verifyPatience is how long a member may do nothing for a verification before it is given up: apply no entry on its
+	// way to the one that asks for the hash, hash no row, not answer. A member that gets on may take its time.
+	verifyPatience = 30 * time.Second
+	// verifyTurn is how long a member waits for its outcome before it says how far it has come.
+	verifyTurn = time.Second
+	// verifyRetry is the pause between two questions to a member.
+	verifyRetry = 50 * time.Millisecond
+)
 
 // What the column state says of a member's content.
 const (
@@ -45,11 +50,12 @@ func (s *session) verify(ctx context.Context, term raft.Term, _ []string) (*tabl
 	var asking sync.WaitGroup
 	for i, m := range members {
 		asking.Go(func() {
+			h := awaitHash(ctx, func(ctx context.Context) (hashing, *Error) { return n.askHash(ctx, m.ID, hexID, result.Index) })
 			row := []any{int64(m.ID), m.Name, int64(result.Index), nil, nil, nil, nil}
-			if answer, why := n.askVerified(ctx, m.ID, hexID, result.Index); why != nil {
-				row[6] = why.Error()
+			if h.why != "" {
+				row[6] = h.why
 			} else {
-				copy(row[3:6], answer)
+				row[3], row[4], row[5] = h.hash, h.rows, h.seconds
 			}
 			t.rows[i] = row
 		})
@@ -86,67 +92,137 @@ func judgeHashes(rows [][]any) {
 	}
 }
 
-// askVerified asks one member for the outcome until it has come so far: hash, rows and seconds.
-func (n *Node) askVerified(ctx context.Context, id raft.ID, hexID string, index raft.Index) ([]any, *Error) {
-	for begun := time.Now(); ; {
-		var (
-			rows   [][]any
-			failed *Error
-		)
-		if id == n.self.Node {
-			var t *table
-			if t, failed = n.verified(ctx, hexID, index); failed == nil {
-				rows = t.rows
-			}
-		} else {
-			rows, failed = n.ask(ctx, id, "verified", hexID, strconv.FormatUint(uint64(index), 10))
-		}
+// hashing is how far a member has come with a verification.
+type hashing struct {
+	// hash is the outcome in hexadecimal digits, empty while there is none.
+	hash string
+	// rows are those hashed so far, -1 before the entry is applied. applied is the newest entry that is.
+	rows, applied int64
+	seconds       float64
+	// why says why there will be no hash.
+	why string
+}
+
+// ahead reports whether a member has come further than it had.
+func (h hashing) ahead(before hashing) bool {
+	return h.rows > before.rows || h.rows < 0 && h.applied > before.applied
+}
+
+func (h hashing) String() string {
+	if h.rows < 0 {
+		return fmt.Sprintf("it has applied index %d", h.applied)
+	}
+	return fmt.Sprintf("it has hashed %d rows", h.rows)
+}
+
+// awaitHash asks a member until it has a hash or will have none. It ends when the member has done nothing for verifyPatience.
+func awaitHash(ctx context.Context, ask func(context.Context) (hashing, *Error)) hashing {
+	last := hashing{rows: -1, applied: -1}
+	for since := time.Now(); ; {
+		asking, cancel := context.WithDeadline(ctx, since.Add(verifyPatience))
+		h, failed := ask(asking)
+		silent := asking.Err() != nil && ctx.Err() == nil
+		cancel()
 		switch {
-		case failed == nil && len(rows) == 1 && len(rows[0]) == 3:
-			return rows[0], nil
-		case failed == nil:
-			return nil, protocolError("node %d answers with something else", id)
-		case !strings.Contains(failed.Message, engine.ErrVerificationUnknown.Error()) || !n.endpoint.Connected(id) && id != n.self.Node:
-			return nil, failed
-		case time.Since(begun) > verifyLag:
-			return nil, busy(fmt.Sprintf("it has not come to index %d within %v", index, verifyLag))
+		case failed != nil && silent && last.applied < 0:
+			return hashing{why: fmt.Sprintf("it has not answered for %v", verifyPatience)}
+		case failed != nil && silent, failed == nil && !h.ended() && !h.ahead(last) && time.Since(since) >= verifyPatience:
+			return hashing{why: fmt.Sprintf("%v, and has not got on for %v", last, verifyPatience)}
+		case failed != nil:
+			return hashing{why: failed.Error()}
+		case h.ended():
+			return h
+		case h.ahead(last):
+			last, since = h, time.Now()
 		}
 		if _, ended := pause(ctx, verifyRetry, nil); ended != nil {
-			return nil, failed
+			return hashing{why: ended.Error()}
 		}
 	}
 }
 
-// verified is the verb by which the leader asks a member for its outcome.
+func (h hashing) ended() bool { return h.hash != "" || h.why != "" }
+
+// askHash asks one member how far it has come.
+func (n *Node) askHash(ctx context.Context, id raft.ID, hexID string, index raft.Index) (hashing, *Error) {
+	if id == n.self.Node {
+		return n.hashing(ctx, hexID, index)
+	}
+	if !n.endpoint.Connected(id) {
+		return hashing{why: "it is not connected"}, nil
+	}
+	rows, failed := n.ask(ctx, id, "verified", hexID, strconv.FormatUint(uint64(index), 10))
+	if failed != nil {
+		n.log.Warn("a member was not asked for its hash", "node", n.self.Node, "peer", id, "err", failed)
+		if failed.Class == sqlpb.Class_CLASS_NO_QUORUM || failed.Class == sqlpb.Class_CLASS_OUTCOME_UNKNOWN { // of what ask tells: lost
+			return hashing{}, &Error{Class: failed.Class, Message: "the connection with it was lost"}
+		}
+		return hashing{}, failed
+	}
+	if len(rows) == 1 {
+		if h, ok := hashingOf(rows[0]); ok {
+			return h, nil
+		}
+	}
+	return hashing{}, protocolError("it answers with something else than how far it is")
+}
+
+// row is h as one member tells another.
+func (h hashing) row() []any { return []any{h.hash, h.rows, h.applied, h.seconds, h.why} }
+
+func hashingOf(row []any) (h hashing, ok bool) {
+	if len(row) != 5 {
+		return h, false
+	}
+	var are [5]bool
+	h.hash, are[0] = row[0].(string)
+	h.rows, are[1] = row[1].(int64)
+	h.applied, are[2] = row[2].(int64)
+	h.seconds, are[3] = row[3].(float64)
+	h.why, are[4] = row[4].(string)
+	return h, are == [5]bool{true, true, true, true, true}
+}
+
+// verified is the verb by which the leader asks a member how far it has come.
 func (s *session) verified(ctx context.Context, _ raft.Term, args []string) (*table, *Error) {
 	index, err := strconv.ParseUint(args[1], 10, 63)
 	if err != nil {
 		return nil, protocolError("%q is no index", args[1])
 	}
-	return s.node.verified(ctx, args[0], raft.Index(index))
+	h, failed := s.node.hashing(ctx, args[0], raft.Index(index))
+	if failed != nil {
+		return nil, failed
+	}
+	return &table{columns: []string{"hash", "rows", "applied", "seconds", "why"}, rows: [][]any{h.row()}}, nil
 }
 
-func (n *Node) verified(ctx context.Context, hexID string, index raft.Index) (*table, *Error) {
-	if refused := n.refuseQuarantined(); refused != nil {
-		return nil, refused
-	}
+// hashing says how far this node has come with the verification that an entry has asked for, after verifyTurn at the latest.
+func (n *Node) hashing(ctx context.Context, hexID string, index raft.Index) (hashing, *Error) {
 	var id [8]byte
 	if b, err := hex.DecodeString(hexID); err != nil || copy(id[:], b) != len(id) {
-		return nil, protocolError("%q names no verification", hexID)
+		return hashing{}, protocolError("%q names no verification", hexID)
 	}
-	base, err := n.engine.Base() // waits for a running Apply: what is applied by now is known, or never will be
-	if err != nil {
-		return nil, busy(err.Error())
+	ctx, cancel := context.WithTimeout(ctx, verifyTurn)
+	defer cancel()
+	h := hashing{rows: -1, applied: int64(n.engine.Applied())} // before the outcome is asked for
+	if why := n.engine.Quarantined(); why != nil {
+		h.why = why.Error()
+		return h, nil
 	}
 	v, err := n.engine.Verification(ctx, id)
-	if errors.Is(err, engine.ErrVerificationUnknown) && base.Applied.Index >= index {
-		return nil, busy(fmt.Sprintf("it was restarted after index %d, or got a snapshot of a later one: verify again", index))
+	switch {
+	case err == nil:
+		h.hash, h.rows, h.seconds = hex.EncodeToString(v.Hash[:]), v.Rows, v.Took.Seconds()
+	case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
+		h.rows = v.Rows
+	case !errors.Is(err, engine.ErrVerificationUnknown):
+		h.why = err.Error()
+	case h.applied >= int64(index):
+		h.why = fmt.Sprintf("it has passed index %d without a hash, by a restart or a snapshot, or has forgotten it: verify again", index)
+	case n.replica.ApplyErr() != nil:
+		h.why = fmt.Sprintf("it has applied index %d and does not go on: %v", h.applied, n.replica.ApplyErr())
 	}
-	if err != nil {
-		return nil, busy(err.Error())
-	}
-	return &table{columns: []string{"hash", "rows", "seconds"},
-		rows: [][]any{{hex.EncodeToString(v.Hash[:]), v.Rows, v.Took.Seconds()}}}, nil
+	return h, nil
 }
 
 // set is the verb that changes settings of the cluster, all that are named or none. An empty value is the default.

@@ -276,3 +276,59 @@ func TestUnreadableQuarantineHeals(t *testing.T) {
 		t.Errorf("it was not quarantined because of the note alone; nodes that found out by themselves: %v", logged.diverged())
 	}
 }
+
+// A verification ends although one member is quarantined and another is cut off, and says of both why they have no hash.
+func TestVerifySaysWhoHasNoHash(t *testing.T) {
+	c := startCluster(t, 5)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	defer cancel()
+	leader, err := c.Leader(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustAsk(t, ctx, c, leader, "create table t(a)")
+	apart, away := leader%5+1, (leader+1)%5+1
+	if err := c.Kill(apart); err != nil {
+		t.Fatal(err)
+	}
+	// Without the chain of a majority nobody replaces the database.
+	if err := os.WriteFile(filepath.Join(dataOf(c, apart), "quarantine"), []byte(`{"index":1,"mine":"0a"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Restart(ctx, apart); err != nil {
+		t.Fatal(err)
+	}
+	rest := slices.DeleteFunc([]int{1, 2, 3, 4, 5}, func(i int) bool { return i == away })
+	if err := c.Partition([]int{away}, rest); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a verification that tells of both", func(ctx context.Context) error {
+		rows, err := askControl(ctx, c, leader, "verify")
+		if err != nil {
+			return err
+		}
+		equal := 0
+		for i, row := range rows {
+			state, hash := fmt.Sprint(row[6]), row[3]
+			switch i + 1 {
+			case apart:
+				if hash != nil || !strings.Contains(state, "quarantined") {
+					return fmt.Errorf("the one that is quarantined: %v", row)
+				}
+			case away:
+				if hash != nil || !strings.Contains(state, "not connected") {
+					return fmt.Errorf("the one that is away: %v", row)
+				}
+			default:
+				if state != "equal" || hash == nil {
+					return fmt.Errorf("%v", row)
+				}
+				equal++
+			}
+		}
+		if equal != 3 {
+			return fmt.Errorf("%v", rows)
+		}
+		return nil
+	})
+}

@@ -203,8 +203,8 @@ func (e *Engine) Apply(entries []raft.Entry) ([]raft.Result, error) {
 			e.abandon()
 			return results, err
 		}
+		e.beginVerification(b.writer) // known before Applied tells of its entry
 		e.publish(&b.writer.state, b.chain)
-		e.beginVerification(b.writer)
 		e.checkpointer.afterBatch(e.writer)
 	}
 	return results, stop

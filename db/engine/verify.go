@@ -8,6 +8,7 @@ import (
 	"hash"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rsqld/rsqld/db/sqlite"
@@ -26,8 +27,9 @@ const (
 	// maxHashing is how many verifications run at once. One more ends the oldest of them: each holds the write-ahead log of
 	// its time, and a replica that replays its log comes by entries whose outcomes nobody waits for.
 	maxHashing = 2
-	// rowsPerTurn is how many rows are hashed before others may step.
-	rowsPerTurn = 256
+	// rowsPerTurn and bytesPerTurn are how much is hashed before others may step: whichever comes first.
+	rowsPerTurn  = 256
+	bytesPerTurn = 1 << 20
 )
 
 // ErrVerificationUnknown says that this replica has not hashed its content under an id: it has not applied the entry yet, or
@@ -40,8 +42,9 @@ var ErrVerificationReplaced = errors.New("newer verifications have ended this on
 // verification names one.
 type verification [8]byte
 
-// Verification is what hashing the content came to.
+// Verification is what hashing the content came to, or has come to so far: then without Hash and Took.
 type Verification struct {
+	// Index is that of the entry that asked for it.
 	Index raft.Index
 	Hash  [sha256.Size]byte
 	Rows  int64
@@ -61,6 +64,8 @@ type verifications struct {
 type verifying struct {
 	done   chan struct{} // closed when result and err are set
 	cancel context.CancelCauseFunc
+	index  raft.Index
+	rows   atomic.Int64 // hashed so far
 	result Verification
 	err    error
 }
@@ -73,7 +78,7 @@ func (e *Engine) beginVerification(w *writer) {
 	}
 	w.verify = verification{}
 	ctx, cancel := context.WithCancelCause(e.ctx)
-	v := &verifying{done: make(chan struct{}), cancel: cancel, result: Verification{Index: w.state.base.Applied.Index}}
+	v := &verifying{done: make(chan struct{}), cancel: cancel, index: w.state.base.Applied.Index}
 	e.verifications.add(id, v)
 	conn, err := openSnapshotReader(e.file())
 	if err != nil {
@@ -82,8 +87,9 @@ func (e *Engine) beginVerification(w *writer) {
 	}
 	e.verifications.working.Go(func() {
 		began := time.Now()
-		err := e.hashContent(ctx, conn, &v.result)
-		v.result.Took = time.Since(began)
+		var err error
+		v.result.Hash, err = e.hashContent(ctx, conn, &v.rows)
+		v.result.Index, v.result.Rows, v.result.Took = v.index, v.rows.Load(), time.Since(began)
 		v.end(errors.Join(err, conn.Close()))
 	})
 }
@@ -108,6 +114,10 @@ func (s *verifications) add(id verification, v *verifying) {
 	defer s.mu.Unlock()
 	if s.known == nil {
 		s.known = make(map[verification]*verifying)
+	}
+	if before, twice := s.known[id]; twice {
+		before.cancel(ErrVerificationReplaced)
+		s.order = slices.DeleteFunc(s.order, func(other verification) bool { return other == id })
 	}
 	if len(s.order) == maxVerifications {
 		delete(s.known, s.order[0])
@@ -140,7 +150,11 @@ func openSnapshotReader(path string) (*sqlite.Conn, error) {
 	return conn, nil
 }
 
-// Verification waits for the outcome of a verification that an entry has asked for.
+// Verification waits for the outcome of a verification that an entry has asked for. If ctx ends before it is there it
+// returns how many rows are hashed so far, with the cause of ctx.
+//
+// It is ErrVerificationUnknown before the entry is applied here. Whoever sees it although Applied has come to the entry
+// before knows that it will not become known any more: what an entry begins is known before Applied tells of it.
 func (e *Engine) Verification(ctx context.Context, id [8]byte) (Verification, error) {
 	e.verifications.mu.Lock()
 	v := e.verifications.known[id]
@@ -152,12 +166,13 @@ func (e *Engine) Verification(ctx context.Context, id [8]byte) (Verification, er
 	case <-v.done:
 		return v.result, v.err
 	case <-ctx.Done():
-		return Verification{}, context.Cause(ctx)
+		return Verification{Index: v.index, Rows: v.rows.Load()}, context.Cause(ctx)
 	}
 }
 
 // storedTables lists the tables and how to read what is stored in them, in the order of their own keys (NOT INDEXED): the
-// rowid, by a name that no column has taken, and all columns but the computed ones (hidden = 2).
+// rowid, by a name that no column has taken, and all columns but the computed ones (hidden = 2). Where columns have taken all
+// three names no query can read the rowids; the order of the rows is hashed all the same.
 const storedTables = `SELECT t.name, format('SELECT %s FROM "%w" NOT INDEXED', concat_ws(', ',
 		CASE WHEN NOT t.wr THEN (SELECT r.column1 FROM (VALUES ('rowid'), ('oid'), ('_rowid_')) AS r
 			WHERE r.column1 NOT IN (SELECT lower(c.name) FROM pragma_table_xinfo(t.name) AS c) LIMIT 1) END,
@@ -165,28 +180,27 @@ const storedTables = `SELECT t.name, format('SELECT %s FROM "%w" NOT INDEXED', c
 	FROM pragma_table_list AS t
 	WHERE t.schema = 'main' AND t.type IN ('table', 'shadow') AND t.name <> 'sqlite_schema' ORDER BY t.name`
 
-// hashContent hashes all that a connection sees, a turn to step at a time.
-func (e *Engine) hashContent(ctx context.Context, conn *sqlite.Conn, v *Verification) error {
-	h := contentHasher{ctx: ctx, readers: e.readers, conn: conn, sum: sha256.New()}
+// hashContent hashes all that a connection sees, a turn to step at a time, and counts the rows.
+func (e *Engine) hashContent(ctx context.Context, conn *sqlite.Conn, rows *atomic.Int64) (sum [sha256.Size]byte, err error) {
+	h := contentHasher{ctx: ctx, readers: e.readers, conn: conn, sum: sha256.New(), rows: rows}
 	if err := h.table("schema", "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name"); err != nil {
-		return err
+		return sum, err
 	}
 	var queries [][2]string
-	err := queryInternal(conn, storedTables, func(stmt *sqlite.Stmt) error {
+	err = queryInternal(conn, storedTables, func(stmt *sqlite.Stmt) error {
 		queries = append(queries, [2]string{stmt.ColumnText(0), stmt.ColumnText(1)})
 		return nil
 	})
 	if err != nil {
-		return err
+		return sum, err
 	}
 	for _, q := range queries {
 		if err := h.table(q[0], q[1]); err != nil {
-			return fmt.Errorf("hashing table %s: %w", q[0], err)
+			return sum, fmt.Errorf("hashing table %s: %w", q[0], err)
 		}
 	}
-	v.Rows = h.rows
-	h.sum.Sum(v.Hash[:0])
-	return nil
+	h.sum.Sum(sum[:0])
+	return sum, nil
 }
 
 // contentHasher hashes rows in turns.
@@ -195,7 +209,7 @@ type contentHasher struct {
 	readers *readers        // who gives the turns
 	conn    *sqlite.Conn
 	sum     hash.Hash
-	rows    int64
+	rows    *atomic.Int64
 	packed  []byte
 }
 
@@ -208,6 +222,10 @@ func (h *contentHasher) table(name, sql string) error {
 	}
 	defer stmt.Release()
 	for more := true; more; {
+		// Looked at by itself: of a turn that is free and an end, step would take either.
+		if h.ctx.Err() != nil {
+			return context.Cause(h.ctx)
+		}
 		if err := h.readers.step(h.ctx); err != nil {
 			return err
 		}
@@ -222,13 +240,14 @@ func (h *contentHasher) table(name, sql string) error {
 
 // some hashes the rows of one turn.
 func (h *contentHasher) some(stmt *sqlite.Stmt) (more bool, err error) {
-	for range rowsPerTurn {
+	for rows, bytes := 0, 0; rows < rowsPerTurn && bytes < bytesPerTurn; rows++ {
 		if more, err = stmt.Step(); err != nil || !more {
 			return false, err
 		}
 		h.packed = appendRow(h.packed[:0], stmt, stmt.ColumnCount())
 		h.sum.Write(h.packed)
-		h.rows++
+		h.rows.Add(1)
+		bytes += len(h.packed)
 	}
 	return true, nil
 }

@@ -2,8 +2,10 @@ package engine
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 
 	"github.com/rsqld/rsqld/db/command/commandpb"
@@ -65,7 +67,8 @@ func TestVerificationFindsWhatDiffers(t *testing.T) {
 	l.must(e, `create table t(id integer primary key, a, b); create index t_a on t(a, b, id); insert into t(a, b) values(1, 'x'), (2, 'y'), (null, x'00');
 		create table w(k primary key, v) without rowid; insert into w values('a', 1), ('b', 2); create virtual table f using fts5(text); insert into f values('some words');
 		create table "odd ""name"(rowid, oid); insert into "odd ""name" values(1, 2), (1, 1);
-		create table shadowed(_ROWID_, v); insert into shadowed values(0, 'a'), (0, 'b')`)
+		create table shadowed(_ROWID_, v); insert into shadowed values(0, 'a'), (0, 'b');
+		create table hidden(oid, "RowId", _rowid_); insert into hidden values(1, 1, 1), (2, 2, 2), (1, 1, 1)`)
 	config := copyFiles(t, e)
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
@@ -75,7 +78,8 @@ func TestVerificationFindsWhatDiffers(t *testing.T) {
 	for _, change := range []string{
 		"", "update t set b = 'z' where id = 2", "update t set a = 1.0 where id = 1", "update w set v = 3 where k = 'b'", "delete from t where id = 3",
 		"update f set text = 'same words'", "create index other on t(b)", "update t set id = 9 where id = 3", `update "odd ""name" set oid = 3 where oid = 1`,
-		"update shadowed set rowid = 9 where v = 'b'",
+		"update shadowed set rowid = 9 where v = 'b'", "update hidden set oid = 3 where oid = 2",
+		"create table moved as select * from hidden order by 1; delete from hidden; insert into hidden select * from moved; drop table moved",
 	} {
 		copied := openEngine(t, config) // only to have a copy of its files
 		other := copyFiles(t, copied)
@@ -102,7 +106,7 @@ func TestVerificationFindsWhatDiffers(t *testing.T) {
 		}
 		hashes[v] = change
 	}
-	if len(hashes) < 10 {
+	if len(hashes) < 12 {
 		t.Errorf("%d hashes", len(hashes))
 	}
 }
@@ -204,5 +208,102 @@ func TestCloseEndsVerifications(t *testing.T) {
 	}
 	if err := <-stopped; err != nil && !errors.Is(err, ErrClosed) { // nil: it was faster
 		t.Errorf("applying ended with %v", err)
+	}
+}
+
+// Where nobody has seen the outcome yet it is told how many rows are hashed, and a wait ends with its context.
+func TestVerificationOnItsWay(t *testing.T) {
+	l := newLog(t)
+	l.bootstrap(nil)
+	e := openEngine(t, Config{})
+	l.must(e, "create table t(a); insert into t with recursive n(i) as (select 1 union all select i + 1 from n limit 1000) select i from n")
+	step := func() {
+		if err := e.readers.step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range cap(e.readers.turns) {
+		step()
+	}
+	l.verify("verify 1")
+	l.apply(e)
+	past, cancel := context.WithCancel(t.Context())
+	cancel()
+	v, err := e.Verification(past, [8]byte([]byte("verify 1")))
+	if !errors.Is(err, context.Canceled) || v.Rows != 0 || v.Index != e.Applied() || v.Hash != [32]byte{} {
+		t.Errorf("before a row is hashed: %+v, %v", v, err)
+	}
+	for range cap(e.readers.turns) {
+		e.readers.stepped()
+	}
+	if v := verified(t, e, "verify 1"); v.Rows < 1000 || v.Index != e.Applied() {
+		t.Errorf("in the end: %+v", v)
+	}
+}
+
+// A turn ends after few rows that are large, as after many that are small.
+func TestVerificationTurns(t *testing.T) {
+	l := newLog(t)
+	l.bootstrap(nil)
+	e := openEngine(t, Config{})
+	l.must(e, "create table small(a); insert into small with recursive n(i) as (select 1 union all select i + 1 from n limit 1000) select i from n; create table large(a); insert into large select zeroblob(400000) from small limit 20")
+	conn, err := openSnapshotReader(e.file())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for table, want := range map[string]int64{"small": rowsPerTurn, "large": 3} {
+		h := contentHasher{sum: sha256.New(), rows: new(atomic.Int64)}
+		stmt, err := conn.Internal("select a from " + table)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if more, err := h.some(stmt); err != nil || !more || h.rows.Load() != want {
+			t.Errorf("%s: %d rows instead of %d, %v, %v", table, h.rows.Load(), want, more, err)
+		}
+		stmt.Release()
+	}
+}
+
+// What an entry has begun is known before Applied tells of it: who finds an id unknown that is past will find it so for ever.
+// An id that comes twice ends the first of its name and is counted once.
+func TestVerificationIsKnownBeforeApplied(t *testing.T) {
+	l := newLog(t)
+	l.bootstrap(nil)
+	e := openEngine(t, Config{})
+	first := len(l.entries) + 1
+	for i := range 300 {
+		l.verify(fmt.Sprintf("ver%5d", i))
+	}
+	applied := make(chan error, 1)
+	go func() {
+		for _, entry := range l.entries {
+			if _, err := e.Apply([]raft.Entry{entry}); err != nil {
+				applied <- err
+				return
+			}
+		}
+		applied <- nil
+	}()
+	past, cancel := context.WithCancel(t.Context())
+	cancel()
+	for at := 0; at < len(l.entries); {
+		if at = int(e.Applied()); at < first {
+			continue
+		}
+		_, err := e.Verification(past, [8]byte(fmt.Appendf(nil, "ver%5d", at-first)))
+		if errors.Is(err, ErrVerificationUnknown) && int(e.Applied()) < at+maxVerifications-1 { // else newer ones have taken its place
+			t.Fatalf("entry %d is applied, and what it began is unknown", at)
+		}
+	}
+	if err := <-applied; err != nil {
+		t.Fatal(err)
+	}
+	var causes [2]error
+	for i := range causes {
+		e.verifications.add(verification{1}, &verifying{done: make(chan struct{}), cancel: func(cause error) { causes[i] = cause }})
+	}
+	if !errors.Is(causes[0], ErrVerificationReplaced) || causes[1] != nil || len(e.verifications.order) != maxVerifications {
+		t.Errorf("of two of one name: %v; %d are known", causes, len(e.verifications.order))
 	}
 }
