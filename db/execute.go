@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -169,12 +170,16 @@ func (e *execution) classify(ctx context.Context) (write bool, failed *Error) {
 	return false, nil
 }
 
+// preparing are the classes of what is wrong with a text. None is final on a node that is behind: a table may be there by
+// now, a limit have been raised, a view or a setting that made a statement a refused one be another.
+var preparing = []sqlpb.Class{sqlpb.Class_CLASS_SQL, sqlpb.Class_CLASS_TOO_LARGE, sqlpb.Class_CLASS_DENIED}
+
 // forwards reports whether a request that does not prepare here may do so at the leader, which has applied more: then
 // the error is the leader's to report, once it has caught up with its own log. A read at level local asks what this
 // node has.
 func (e *execution) forwards(failed *Error) bool {
 	switch {
-	case failed.Class != sqlpb.Class_CLASS_SQL && failed.Class != sqlpb.Class_CLASS_TOO_LARGE: // a limit may have been raised
+	case !slices.Contains(preparing, failed.Class):
 		return false
 	case e.level == sqlpb.Level_LEVEL_LOCAL:
 		return e.request.Seq != 0 && !e.request.ReadOnly
