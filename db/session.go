@@ -187,6 +187,7 @@ func (n *Node) welcome(session [16]byte) *sqlpb.Welcome {
 		Version: protocolVersion, Node: uint64(n.self.Node), Cluster: n.cluster[:], Session: session[:],
 		Leader: uint64(leader), Members: n.wireMembers(), ClusterTime: n.engine.LastTime(),
 		Index: uint64(n.replica.Applied()), Product: "rsqld " + Version,
+		Epoch: n.self.Epoch.String(),
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rsqld/rsqld/transport/identity"
 	"github.com/rsqld/rsqld/transport/wire/sqlpb"
 )
 
@@ -52,6 +53,8 @@ type Connector struct {
 	members []Member   // as told by a node; replaced, never changed
 	leader  uint64     // zero: not known
 	turn    int        // which address is the first for the next session
+	// epoch is the newest of those that nodes were in.
+	epoch identity.Epoch
 }
 
 // NewConnector returns a Connector, which connects when it is used. Errors wrap [ErrConfig].
@@ -312,6 +315,10 @@ func (c *Connector) greetAt(ctx context.Context, address string, session []byte)
 			// Reached, and silent: the connection may be dead without knowing it yet.
 			c.links.retire(address, over)
 		}
+		return nil, err
+	}
+	if err := c.enter(welcome); err != nil {
+		s.Close()
 		return nil, err
 	}
 	c.learn(welcome.Leader, welcome.Members)

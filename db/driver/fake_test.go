@@ -40,6 +40,7 @@ type fakeNode struct {
 	down     bool               // dialling fails
 	silent   bool               // dialling works, and sessions are not opened
 	hanging  bool               // dialling neither works nor fails
+	epoch    string             // of its cluster
 	refusal  *sqlpb.ServerFrame // answers a hello
 	dials    int
 	sessions []*fakeSession
@@ -267,7 +268,7 @@ func (s *fakeSession) hello(h *sqlpb.Hello) {
 	f, n := s.node.cluster, s.node
 	f.mu.Lock()
 	n.hellos = append(n.hellos, h)
-	silent, leader, refusal := n.silent, f.leader, n.refusal
+	silent, leader, refusal, epoch := n.silent, f.leader, n.refusal, n.epoch
 	f.mu.Unlock()
 	if silent {
 		return
@@ -280,7 +281,7 @@ func (s *fakeSession) hello(h *sqlpb.Hello) {
 		s.id = fmt.Appendf(nil, "%-16s", fmt.Sprintf("session %s/%d", n.name, len(n.hellos)))
 	}
 	s.send(&sqlpb.ServerFrame{Frame: &sqlpb.ServerFrame_Welcome{Welcome: &sqlpb.Welcome{
-		Version: 1, Node: n.id, Session: s.id, Leader: leader, Members: f.members(), Product: "rsqld test"}}})
+		Version: 1, Node: n.id, Session: s.id, Leader: leader, Members: f.members(), Product: "rsqld test", Epoch: epoch}}})
 }
 
 // send sends frames, and reports whether the session still stands.

@@ -852,6 +852,7 @@ type Welcome struct {
 	ClusterTime   int64                  `protobuf:"varint,7,opt,name=cluster_time,json=clusterTime,proto3" json:"cluster_time,omitempty"` // Unix nanoseconds
 	Index         uint64                 `protobuf:"varint,8,opt,name=index,proto3" json:"index,omitempty"`                                // applied here
 	Product       string                 `protobuf:"bytes,9,opt,name=product,proto3" json:"product,omitempty"`                             // "rsqld 0.1.0"
+	Epoch         string                 `protobuf:"bytes,10,opt,name=epoch,proto3" json:"epoch,omitempty"`                                // of the cluster, changed by a recovery: indexes of another one mean nothing; empty: the first one
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -945,6 +946,13 @@ func (x *Welcome) GetIndex() uint64 {
 func (x *Welcome) GetProduct() string {
 	if x != nil {
 		return x.Product
+	}
+	return ""
+}
+
+func (x *Welcome) GetEpoch() string {
+	if x != nil {
+		return x.Epoch
 	}
 	return ""
 }
@@ -2155,7 +2163,7 @@ const file_transport_wire_sql_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
 	"\aaddress\x18\x03 \x01(\tR\aaddress\x12\x18\n" +
-	"\alearner\x18\x04 \x01(\bR\alearner\"\x86\x02\n" +
+	"\alearner\x18\x04 \x01(\bR\alearner\"\x9c\x02\n" +
 	"\aWelcome\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\x04R\x04node\x12\x18\n" +
@@ -2165,7 +2173,9 @@ const file_transport_wire_sql_proto_rawDesc = "" +
 	"\amembers\x18\x06 \x03(\v2\x14.rsqld.sql.v1.MemberR\amembers\x12!\n" +
 	"\fcluster_time\x18\a \x01(\x03R\vclusterTime\x12\x14\n" +
 	"\x05index\x18\b \x01(\x04R\x05index\x12\x18\n" +
-	"\aproduct\x18\t \x01(\tR\aproduct\"\xd1\x02\n" +
+	"\aproduct\x18\t \x01(\tR\aproduct\x12\x14\n" +
+	"\x05epoch\x18\n" +
+	" \x01(\tR\x05epoch\"\xd1\x02\n" +
 	"\aExecute\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x127\n" +
 	"\n" +
