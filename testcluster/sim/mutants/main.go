@@ -19,7 +19,7 @@ import (
 func main() {
 	var r runner
 	flag.StringVar(&r.root, "root", ".", "the module's root")
-	flag.IntVar(&r.seeds, "seeds", 2000, "how many seeds a mutant may survive")
+	flag.IntVar(&r.seeds, "seeds", 8000, "how many seeds a mutant may survive")
 	flag.IntVar(&r.workers, "workers", 2, "how many mutants are at work at a time")
 	flag.IntVar(&r.seconds, "seconds", 10, "the simulated time of the faults of each seed")
 	only := flag.String("run", "", "only mutants whose names match")
