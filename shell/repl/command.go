@@ -197,7 +197,8 @@ func dotRead(ctx context.Context, s *Shell, args []string) error {
 func dotShow(_ context.Context, s *Shell, _ []string) error {
 	null := fmt.Sprintf("%q", s.nullText())
 	for _, setting := range [][2]string{
-		{"changes", switchName(s.changes)}, {"headers", s.headers}, {"level", s.level}, {"mode", s.mode},
+		{"changes", switchName(s.changes)}, {"headers", s.headers}, {"level", s.level}, {"maxbytes", limitName(s.maxBytes)},
+		{"mode", s.mode},
 		{"node", s.Client.Place().String()}, {"nullvalue", null}, {"output", s.sink().name}, {"timer", switchName(s.timer)},
 	} {
 		fmt.Fprintf(s.Out(), "%9s: %s\n", setting[0], setting[1])

@@ -70,7 +70,8 @@ func (s *Shell) print(results Results) (err error) {
 	return results.Err()
 }
 
-// printOne prints a result row by row. Nothing is printed of one that fails before its first row.
+// printOne prints a result row by row. Nothing is printed of one that fails before its first row. A table that
+// has passed the limit of .maxbytes ends where another row comes.
 func (s *Shell) printOne(results Results) error {
 	out := s.sink()
 	layout := s.layout
@@ -83,6 +84,10 @@ func (s *Shell) printOne(results Results) error {
 		if !begun {
 			renderer.begin(results.Columns())
 			begun = true
+		}
+		if table, is := renderer.(*tableRows); is && s.maxBytes > 0 && table.total > s.maxBytes {
+			table.end()
+			return errors.Join(answerTooLong(s.mode, s.maxBytes), out.Flush())
 		}
 		renderer.row(results.Row())
 		if err := out.Flush(); err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 )
 
@@ -74,6 +75,7 @@ func outputCommands() []Command {
 		{".mode", "[MODE [TABLE]]", "show or set the output mode: " + strings.Join(Modes, ", "), 0, 2, dotMode},
 		{".headers", "on|off|auto", "print a line of column names; auto: where the mode has one", 1, 1, dotHeaders},
 		{".nullvalue", "TEXT", "show NULL as TEXT", 1, 1, dotNullValue},
+		{".maxbytes", "[BYTES|off]", "show or set where an answer in mode box, table or column is cut off; default 64 MiB", 0, 1, dotMaxBytes},
 		{".output", "[FILE]", "send results to FILE; without it back to stdout", 0, 1, dotOutput},
 		{".once", "FILE", "send the results of the next statement to FILE", 1, 1, dotOnce},
 	}
@@ -113,6 +115,30 @@ func dotHeaders(_ context.Context, s *Shell, args []string) error {
 func dotNullValue(_ context.Context, s *Shell, args []string) error {
 	s.null = args[0]
 	return nil
+}
+
+func dotMaxBytes(_ context.Context, s *Shell, args []string) error {
+	if len(args) == 0 {
+		fmt.Fprintf(s.Out(), "%s\n", limitName(s.maxBytes))
+		return nil
+	}
+	if on, err := parseSwitch(args[0]); err == nil && !on {
+		s.maxBytes = 0
+		return nil
+	}
+	limit, err := strconv.ParseInt(args[0], 10, 64)
+	if err != nil || limit < 1 {
+		return fmt.Errorf("%q is no number of bytes from 1 on, and not off", args[0])
+	}
+	s.maxBytes = limit
+	return nil
+}
+
+func limitName(limit int64) string {
+	if limit == 0 {
+		return "off"
+	}
+	return strconv.FormatInt(limit, 10)
 }
 
 func dotOutput(_ context.Context, s *Shell, args []string) error {

@@ -54,6 +54,7 @@ type Shell struct {
 	timer    bool
 	changes  bool
 	total    int64 // rows changed by this shell, for .changes
+	maxBytes int64 // of text in one answer in a tabular mode; 0: no limit
 	failures int
 	unknown  bool // nobody knows whether the newest statement was executed
 
@@ -89,6 +90,7 @@ var (
 // New returns a Shell. It fails if Mode or Level is none of Modes or Levels.
 func New(options Options) (*Shell, error) {
 	s := &Shell{Options: options, level: options.Level, place: options.Client.Place(), schema: schema{stale: true}}
+	s.maxBytes = DefaultMaxBytes
 	s.layout = layout{mode: "csv", headers: "auto", null: nullUnset, table: "table", color: options.Color}
 	if options.Terminal {
 		s.layout.mode = "box"

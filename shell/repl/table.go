@@ -2,6 +2,7 @@ package repl
 
 import (
 	"bufio"
+	"fmt"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -15,6 +16,16 @@ const chunkRows = 2000
 // chunkBytes is how many bytes of text a chunk may hold before it is printed, however few its rows are.
 const chunkBytes = 8 << 20
 
+// DefaultMaxBytes is how many bytes of text one answer may have in the modes box, table and column, which people read.
+// .maxbytes sets another limit. The other modes have none.
+const DefaultMaxBytes = 64 << 20
+
+// answerTooLong says that an answer was cut off at a limit of the shell.
+func answerTooLong(mode string, limit int64) error {
+	return fmt.Errorf("too_large: more than %d bytes in one answer, the shell's limit in mode %s: "+
+		"use .mode csv, list or jsonl, which have none, add a LIMIT, or raise it by .maxbytes", limit, mode)
+}
+
 // minWrap is the width in columns below which a column is not wrapped to make a table fit the terminal.
 const minWrap = 12
 
@@ -25,6 +36,7 @@ type tableRows struct {
 	columns []Column
 	chunk   []table.Row
 	bytes   int    // of the chunk's text
+	total   int64  // of the text of all rows
 	numbers []bool // column i of the chunk holds numbers and NULLs only
 	chunks  int
 }
@@ -48,6 +60,7 @@ func (r *tableRows) row(values []any) {
 		shown := r.cell(v)
 		row[i] = shown
 		r.bytes += len(shown)
+		r.total += int64(len(shown))
 		switch v.(type) {
 		case nil, int64, float64:
 		default:
