@@ -167,7 +167,8 @@ func (n *Node) handKey(ctx context.Context, id raft.ID) *Error {
 // noKey says what to do about a leader without the authority's key. A voter has it, unless the cluster was recovered from a
 // learner's copy.
 func (n *Node) noKey() error {
-	return fmt.Errorf("node %d leads and has not got the authority's key: stop it, copy tls/ca.key there from the directory of any former voter, and start it",
+	return fmt.Errorf("node %d leads and has not got the authority's key: "+
+		"stop it, copy tls/ca.key there from the directory of any former voter, and start it",
 		n.self.Node)
 }
 
@@ -188,7 +189,8 @@ func (n *Node) awaitCaughtUp(ctx context.Context, id raft.ID) *Error {
 			return nil
 		case time.Since(begun) > catchUpPatience:
 			match := status.Peers[i].Match
-			return protocolError("node %d lags: it has entries up to %d of %d, %d less than the leader; promote it when it has caught up (.nodes shows its lag)",
+			return protocolError("node %d lags: it has entries up to %d of %d, %d less than the leader; "+
+				"promote it when it has caught up (.nodes shows its lag)",
 				id, match, status.Last.Index, status.Last.Index-match)
 		}
 		if _, failed := pause(ctx, housekeepingInterval, nil); failed != nil {
@@ -217,7 +219,8 @@ func (n *Node) spares(status *raft.Status, leaves, comes raft.ID) *Error {
 		}
 	}
 	if reached := len(after) - len(away); reached <= len(after)/2 {
-		return protocolError("without node %d, %d of %d voters could be reached, and that is no majority: first bring back, or remove, node %v",
+		return protocolError("without node %d, %d of %d voters could be reached, and that is no majority: "+
+			"first bring back, or remove, node %v",
 			leaves, reached, len(after), away)
 	}
 	return nil

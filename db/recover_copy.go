@@ -62,7 +62,8 @@ func Survey(path string) (c Copy, err error) {
 }
 
 func survey(d *directory, self nodeFile, files wal.Files) (c Copy, err error) {
-	c = Copy{Dir: d.path, Epoch: self.Epoch, Node: self.Node, Name: self.Name, Address: self.Address, Begun: self.Recovery != nil, self: self}
+	c = Copy{Dir: d.path, Epoch: self.Epoch, Node: self.Node, Name: self.Name, Address: self.Address,
+		Begun: self.Recovery != nil, self: self}
 	if c.Cluster, err = self.cluster(); err != nil {
 		return c, err
 	}
@@ -123,7 +124,8 @@ func (c *Copy) readLog(i *wal.Inspection) {
 		c.Configuration = raft.ConfigurationAt{Index: c.base.ConfigurationIndex, Configuration: c.base.Configuration}
 	}
 	if i.Damage != nil || len(i.Parts) != 1 {
-		c.Unusable = fmt.Errorf("its log is damaged: `rsqld inspect %s` says where, and with --accept-loss lets it begin again with what is left", c.Dir)
+		c.Unusable = fmt.Errorf("its log is damaged: `rsqld inspect %s` says where, and with --accept-loss "+
+			"lets it begin again with what is left", c.Dir)
 		return
 	}
 	p := i.Parts[0]
@@ -135,11 +137,13 @@ func (c *Copy) readLog(i *wal.Inspection) {
 	}
 	switch {
 	case c.base.Applied.Index < p.Base.Index:
-		c.Unusable = fmt.Errorf("its database has applied %d entries and its log begins after entry %d: what is between is lost", c.base.Applied.Index, p.Base.Index)
+		c.Unusable = fmt.Errorf("its database has applied %d entries and its log begins after entry %d: what is between is lost",
+			c.base.Applied.Index, p.Base.Index)
 	case c.Configuration.Configuration.Empty() || c.Last.Index < raft.Index(c.Node):
 		c.Unusable = fmt.Errorf("node %d joined and had received nothing yet", c.Node)
 	case c.HardState.Acked.Compare(c.Last) > 0:
-		c.Unusable = fmt.Errorf("its log was damaged, and entries up to %d that it acknowledged are missing: `rsqld inspect --accept-loss %s` gives them up",
+		c.Unusable = fmt.Errorf("its log was damaged, and entries up to %d that it acknowledged are missing: "+
+			"`rsqld inspect --accept-loss %s` gives them up",
 			c.HardState.Acked.Index, c.Dir)
 	}
 }
@@ -189,7 +193,8 @@ func alike(copies []Copy) error {
 			case c.Cluster != other.Cluster:
 				return fmt.Errorf("%s is of cluster %x and %s of cluster %x", c.Dir, c.Cluster, other.Dir, other.Cluster)
 			case c.Epoch.Number == other.Epoch.Number && c.Epoch != other.Epoch:
-				return fmt.Errorf("%s and %s were recovered apart (epochs %v and %v): they are two clusters, of which you keep one; name its directories only",
+				return fmt.Errorf("%s and %s were recovered apart (epochs %v and %v): "+
+					"they are two clusters, of which you keep one; name its directories only",
 					other.Dir, c.Dir, other.Epoch, c.Epoch)
 			case c.Node == other.Node:
 				return fmt.Errorf("%s and %s are both node %d's: give the newer one of the two only", other.Dir, c.Dir, c.Node)
@@ -228,7 +233,8 @@ func (c *Copy) whyBefore(other *Copy) string {
 	case c.Quarantined == nil && other.Quarantined != nil:
 		return fmt.Sprintf("%s was found to differ from the others", other.Dir)
 	case c.Last.Term > other.Last.Term:
-		return fmt.Sprintf("its newest entry %d is of term %d, and that of %s of term %d", c.Last.Index, c.Last.Term, other.Dir, other.Last.Term)
+		return fmt.Sprintf("its newest entry %d is of term %d, and that of %s of term %d",
+			c.Last.Index, c.Last.Term, other.Dir, other.Last.Term)
 	case c.Last.Index > other.Last.Index:
 		return fmt.Sprintf("it goes up to entry %d and %s, in the same term, to %d", c.Last.Index, other.Dir, other.Last.Index)
 	}
@@ -253,7 +259,8 @@ func Reach(best Copy, copies []Copy) (present, voters int, majority bool) {
 			present++
 		}
 	}
-	tally := quorum.Joint[raft.ID]{Incoming: configuration.Voters, Outgoing: configuration.Outgoing}.Tally(func(id raft.ID) quorum.Answer {
+	groups := quorum.Joint[raft.ID]{Incoming: configuration.Voters, Outgoing: configuration.Outgoing}
+	tally := groups.Tally(func(id raft.ID) quorum.Answer {
 		if has[id] {
 			return quorum.Granted
 		}

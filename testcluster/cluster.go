@@ -200,7 +200,8 @@ func (c *Cluster) State(i int) State {
 		return State{}
 	}
 	s := node.Status()
-	return State{Role: s.Role(), Term: s.Raft.Term, Voters: len(s.Raft.Configuration.Voters), Last: s.Raft.Last.Index, Applied: s.Raft.Applied}
+	return State{Role: s.Role(), Term: s.Raft.Term, Voters: len(s.Raft.Configuration.Voters),
+		Last: s.Raft.Last.Index, Applied: s.Raft.Applied}
 }
 
 // Address returns where the i-th node listens, which stays the same when it is restarted.

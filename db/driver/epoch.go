@@ -28,8 +28,10 @@ func (c *Connector) enter(w *sqlpb.Welcome) error {
 		c.index.Store(0)
 		return nil
 	case epoch.Number == known.Number:
-		return fmt.Errorf("node %d is of another cluster by now: it was recovered apart (epoch %v, and the others are of %v)", w.Node, epoch, known)
+		return fmt.Errorf("node %d is of another cluster by now: it was recovered apart (epoch %v, and the others are of %v)",
+			w.Node, epoch, known)
 	default:
-		return fmt.Errorf("node %d was left behind when the cluster was recovered without it (its epoch is %v, the cluster's %v)", w.Node, epoch, known)
+		return fmt.Errorf("node %d was left behind when the cluster was recovered without it (its epoch is %v, the cluster's %v)",
+			w.Node, epoch, known)
 	}
 }

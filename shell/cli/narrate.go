@@ -71,7 +71,8 @@ func (n *narrator) kill(ctx context.Context, i int) error {
 		n.say("n%d followed and is dead. n%d leads on and keeps the log for it; a write needs %d of %d voters, not all.",
 			i, before, term.Voters/2+1, term.Voters)
 	default:
-		n.say("n%d led and is dead without a word. The others miss its heartbeats; the first whose time is up, 150 to 300 ms, asks for votes.", i)
+		n.say("n%d led and is dead without a word. The others miss its heartbeats; "+
+			"the first whose time is up, 150 to 300 ms, asks for votes.", i)
 	}
 	n.succession(ctx, before, term)
 	return nil
@@ -86,7 +87,8 @@ func (n *narrator) succession(ctx context.Context, before int, old testcluster.S
 	leader, state := n.leader()
 	switch {
 	case elected && leader != before:
-		n.say("n%d has the votes of a majority and leads in term %d, %v later. Writes that were on their way are sent again under their numbers: each happens once.",
+		n.say("n%d has the votes of a majority and leads in term %d, %v later. "+
+			"Writes that were on their way are sent again under their numbers: each happens once.",
 			leader, state.Term, took)
 	case !elected:
 		n.say("nobody can lead: there is no majority of the voters. Writes are refused after 500 ms; reads at .level local go on.")
@@ -107,9 +109,11 @@ func (n *narrator) restart(ctx context.Context, i int) error {
 	case !caughtUp:
 		n.say("n%d is back with its log, its term and its vote, and finds no majority yet.", i)
 	case state.Term != before.Term:
-		n.say("n%d is back with its log, its term and its vote: there is a majority again, and n%d leads in term %d.", i, leader, state.Term)
+		n.say("n%d is back with its log, its term and its vote: "+
+			"there is a majority again, and n%d leads in term %d.", i, leader, state.Term)
 	default:
-		n.say("n%d is back with its log, its term and its vote, and follows n%d, which has sent what it missed: all have entry %d.", i, leader, state.Last)
+		n.say("n%d is back with its log, its term and its vote, and follows n%d, "+
+			"which has sent what it missed: all have entry %d.", i, leader, state.Last)
 	}
 	return nil
 }
@@ -123,7 +127,8 @@ func (n *narrator) partition(ctx context.Context, texts []string) error {
 	if err := n.cluster.Partition(groups...); err != nil {
 		return err
 	}
-	n.say("the network is cut: %s. Only where a majority of the %d voters is can anything be committed; a leader elsewhere notices and steps down.",
+	n.say("the network is cut: %s. Only where a majority of the %d voters is can anything be committed; "+
+		"a leader elsewhere notices and steps down.",
 		strings.Join(texts, " | "), term.Voters)
 	for _, group := range groups {
 		for _, i := range group {
@@ -153,7 +158,8 @@ func (n *narrator) heal(ctx context.Context) error {
 		n.say("the network is whole again.")
 		return nil
 	}
-	n.say("the network is whole again, and %v later all that run follow n%d in term %d and have entry %d. What a minority had in its log and could not commit is gone.",
+	n.say("the network is whole again, and %v later all that run follow n%d in term %d and have entry %d. "+
+		"What a minority had in its log and could not commit is gone.",
 		took, leader, state.Term, state.Last)
 	return nil
 }
@@ -190,7 +196,8 @@ func (n *narrator) add(ctx context.Context, learner bool) error {
 		return err
 	}
 	if learner {
-		n.say("n%d joined as a learner: it gets the log and answers reads, has no vote, and no write waits for it. .promote n%d would let it vote.", i, i)
+		n.say("n%d joined as a learner: it gets the log and answers reads, has no vote, "+
+			"and no write waits for it. .promote n%d would let it vote.", i, i)
 		return nil
 	}
 	n.say("n%d joined as a learner: it gets the log and has no vote yet.", i)
@@ -200,7 +207,8 @@ func (n *narrator) add(ctx context.Context, learner bool) error {
 	})
 	if votes {
 		voters := before.Voters + 1
-		n.say("n%d had caught up %v later, and was made a voter by a joint configuration, in which the majorities of before and after both decide: now %d of %d.",
+		n.say("n%d had caught up %v later, and was made a voter by a joint configuration, "+
+			"in which the majorities of before and after both decide: now %d of %d.",
 			i, took, voters/2+1, voters)
 	}
 	return nil
