@@ -33,7 +33,7 @@ func surveys(t *testing.T, dirs ...string) (copies []db.Copy) {
 // Of three nodes one is left. Recovered from, it leads alone with all that it has, what nobody had committed too; the others'
 // disks are refused for good with a sentence that says what to do, and nodes that join anew are of the new epoch.
 func TestRecover(t *testing.T) {
-	c := startCluster(t, 0)
+	c := startCluster(t, 500*time.Millisecond)
 	mustRun(t, c.open(0), "create table t(x)")
 	mustRun(t, c.open(0), "insert into t values('acknowledged')")
 	leader := c.leader()
@@ -41,18 +41,30 @@ func TestRecover(t *testing.T) {
 	if _, err := db.Survey(c.dir(leader)); !errors.Is(err, db.ErrInUse) {
 		t.Errorf("a running node was surveyed: %v", err)
 	}
+	conn, address := c.open(leader), c.nodes[leader].Address()
 	for _, i := range others {
 		if err := c.nodes[i].Abort(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	address := c.nodes[leader].Address()
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	if results, err := c.open(leader).Execute(ctx, driver.Request{SQL: "insert into t values('uncommitted')"}); err == nil {
-		if _, err = drain(results); err == nil {
-			t.Fatal("one of three nodes acknowledged a write")
+	ctx, cancel := context.WithCancel(t.Context())
+	written := make(chan error, 1)
+	go func() {
+		results, err := conn.Execute(ctx, driver.Request{SQL: "insert into t values('uncommitted')"})
+		if err == nil {
+			_, err = drain(results)
 		}
+		written <- err
+	}()
+	eventually(t, "waiting for an entry that cannot be committed", func() error {
+		if s := c.nodes[leader].Status().Raft; s.Last.Index <= s.Commit {
+			return fmt.Errorf("the log ends at %v, and %d is committed", s.Last, s.Commit)
+		}
+		return nil
+	})
+	cancel()
+	if err := <-written; err == nil {
+		t.Fatal("one of three nodes acknowledged a write")
 	}
 	closeNode(t, c.nodes[leader])
 
