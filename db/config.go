@@ -64,7 +64,8 @@ type Config struct {
 	ElectionTimeout time.Duration
 	NoLeaderWait    time.Duration
 	Timeout         time.Duration
-	MaxStatements   int
+	// MaxStatements (max_statements) bounds the statements of one request; command.MaxStatements is the most.
+	MaxStatements int
 	// MaxReaders (sql.max_readers) is how many reads may be open at once on this node, ReaderTimeout (sql.reader_timeout) how
 	// long one may run. Zero: the defaults of package engine.
 	MaxReaders    int
@@ -146,6 +147,9 @@ func (c Config) checkLimits() error {
 	if min(c.ElectionTimeout, c.NoLeaderWait, c.Timeout, c.MaxClockAhead) < 0 || c.MaxStatements < 0 {
 		return fmt.Errorf("%w: election timeout %v, no-leader wait %v, timeout %v, max clock ahead %v, max_statements %d: none may be negative",
 			ErrUsage, c.ElectionTimeout, c.NoLeaderWait, c.Timeout, c.MaxClockAhead, c.MaxStatements)
+	}
+	if c.MaxStatements > command.MaxStatements {
+		return fmt.Errorf("%w: max_statements %d is too many: one entry holds %d", ErrUsage, c.MaxStatements, command.MaxStatements)
 	}
 	if c.MaxReaders < 0 || c.ReaderTimeout < 0 {
 		return fmt.Errorf("%w: %d readers for %v: none may be negative", ErrUsage, c.MaxReaders, c.ReaderTimeout)

@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/rsqld/rsqld/db/command/commandpb"
@@ -147,6 +148,8 @@ func (e *execution) queried(ctx context.Context, query func() (engine.QueryDone,
 			return e.out.failed
 		case errors.Is(err, engine.ErrTransactionOver), errors.Is(err, engine.ErrPinTimeout):
 			return overError(err)
+		case errors.Is(err, engine.ErrReadersBusy) && (errors.Is(err, engine.ErrReaderTimeout) || errors.Is(err, context.DeadlineExceeded)):
+			return busy(fmt.Sprintf("each of the %d reads that this node has open at once is taken (sql.max_readers)", e.node.config.MaxReaders))
 		case ctx.Err() != nil && !errors.Is(err, engine.ErrReaderTimeout):
 			return ended(ctx)
 		}

@@ -59,10 +59,10 @@ func (e *PolicyError) Error() string {
 	return fmt.Sprintf("%s is not supported: %s", e.Feature, e.Reason)
 }
 
-// LimitError says that a statement or an entry did more than a setting of the cluster allows. Every replica counts alike,
-// so that it is as deterministic as a constraint.
+// LimitError says that a statement, an entry or a transaction did more than a limit allows. Every replica counts what an entry
+// does alike, so that it is as deterministic as a constraint.
 type LimitError struct {
-	// Setting is the name of the setting.
+	// Setting is the name of the limit: that of a setting of the cluster, or of a limit that is fixed.
 	Setting string
 	// Limit is its value.
 	Limit int64
@@ -71,7 +71,11 @@ type LimitError struct {
 }
 
 func (e *LimitError) Error() string {
-	return fmt.Sprintf("too_large: more than %d %s, the limit of the setting %s: do it in smaller parts", e.Limit, e.Unit, e.Setting)
+	of := "limit"
+	if _, set := settingDefaults[e.Setting]; set {
+		of = "limit of the setting"
+	}
+	return fmt.Sprintf("too_large: more than %d %s, the %s %s: do it in smaller parts", e.Limit, e.Unit, of, e.Setting)
 }
 
 // ArgumentError says that the arguments do not fit the statements.

@@ -77,12 +77,15 @@ func (r *reader) progress() bool {
 	return false
 }
 
+// ErrReadersBusy says that a read has waited for one of Config.MaxReaders (sql.max_readers) until its context ended.
+var ErrReadersBusy = errors.New("every reader of this node is in use")
+
 // acquire returns a reader that is the caller's until release. It waits while all are in use.
 func (r *readers) acquire(ctx context.Context) (*reader, error) {
 	select {
 	case r.slots <- struct{}{}:
 	case <-ctx.Done():
-		return nil, fmt.Errorf("waiting for one of %d readers (sql.max_readers): %w", cap(r.slots), context.Cause(ctx))
+		return nil, fmt.Errorf("%w: waiting for one of %d readers (sql.max_readers): %w", ErrReadersBusy, cap(r.slots), context.Cause(ctx))
 	}
 	for {
 		found, held, err := r.take()

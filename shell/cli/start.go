@@ -69,6 +69,7 @@ func startCommand() command {
 			flags.Int64Var(&config.LogMaxBytes, "log-max-bytes", 0, "most `BYTES` of log, whoever needs more (default 1 GiB)")
 			flags.IntVar(&config.MaxReaders, "max-readers", 0, "most reads that are open at once, `N` (default 64)")
 			flags.DurationVar(&config.ReaderTimeout, "reader-timeout", 0, "a read may run for `DURATION` (default 30s)")
+			flags.IntVar(&config.MaxStatements, "max-statements", 0, "most statements of one request, `N` (default 10000)")
 			flags.DurationVar(&config.TransactionIdle, "transaction-idle", 0, "a transaction that does nothing for `DURATION` ends when others wait to write (default 5s)")
 			flags.DurationVar(&config.TransactionTime, "transaction-time", 0, "a transaction that writes may be open for `DURATION` (default 30s)")
 			flags.StringArrayVar(&o.settings, "set", nil, "a new cluster's setting `KEY=VALUE`, may be repeated")
