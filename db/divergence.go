@@ -11,9 +11,10 @@ import (
 )
 
 // Two replicas that have executed the same entries to the same ends have the same result chain (engine.Chain). Each node
-// compares its own with those of the voters, at an index that it had applied at the comparison before, so that the others had
-// time to pass it, every chainInterval while entries are applied. It judges nobody but itself: a node whose chain is another one than that of a majority of the voters has diverged, whether
-// it leads or not, and quarantines itself. Where no chain has a majority nobody can say who is right, and all stop.
+// compares its own with those of the voters every chainInterval while entries are applied, at an index that it had applied
+// at the comparison before, so that the others had time to pass it. It judges nobody but itself: a node whose chain is
+// another one than that of a majority of the voters has diverged, whether it leads or not, and quarantines itself. Where no
+// chain has a majority nobody can say who is right, and all stop.
 
 const (
 	// chainInterval is the time between two comparisons.

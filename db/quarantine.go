@@ -47,9 +47,11 @@ func (q quarantine) Error() string {
 		return fmt.Sprintf("the file %q, which should say why, cannot be read: %v", quarantineName, q.unread)
 	}
 	if q.Others == "" {
-		return fmt.Sprintf("at index %d its result chain is %s, and no chain is that of a majority of the voters: nobody can say which node is right", q.Index, q.Mine)
+		return fmt.Sprintf("at index %d its result chain is %s, and no chain is that of a majority of the voters: "+
+			"nobody can say which node is right", q.Index, q.Mine)
 	}
-	return fmt.Sprintf("at index %d its result chain is %s, and that of a majority of the voters is %s", q.Index, q.Mine, q.Others)
+	return fmt.Sprintf("at index %d its result chain is %s, and that of a majority of the voters is %s",
+		q.Index, q.Mine, q.Others)
 }
 
 func hexChain(hash uint64) string { return fmt.Sprintf("%016x", hash) }
@@ -95,7 +97,8 @@ func (n *Node) recallQuarantine() {
 	n.engine.Quarantine(engine.Chain{}, q)
 	keys := []any{"node", n.self.Node, "err", q}
 	if q.unread != nil {
-		keys = append(keys, "hint", "the voters are asked for a snapshot; if this node holds the only copy that is right, stop it and remove the file")
+		keys = append(keys, "hint", "the voters are asked for a snapshot; "+
+			"if this node holds the only copy that is right, stop it and remove the file")
 	}
 	n.log.Error("this node is quarantined: it serves nothing until a snapshot has replaced its database", keys...)
 }
@@ -132,14 +135,16 @@ func (n *Node) noteQuarantine(found engine.Chain, q quarantine) bool {
 	if !n.engine.Quarantine(found, q) {
 		return false
 	}
-	n.log.Error("this node has diverged: it serves nothing until a snapshot has replaced its database", "node", n.self.Node, "err", q)
+	n.log.Error("this node has diverged: it serves nothing until a snapshot has replaced its database",
+		"node", n.self.Node, "err", q)
 	text, err := json.Marshal(q)
 	if err == nil {
 		n.noted.written = true
 		err = n.dir.replace(quarantineName, append(text, '\n'))
 	}
 	if err != nil {
-		n.log.Error("cannot note that this node is quarantined: it will find out again after a restart", "node", n.self.Node, "err", err)
+		n.log.Error("cannot note that this node is quarantined: it will find out again after a restart",
+			"node", n.self.Node, "err", err)
 	}
 	return true
 }
@@ -171,7 +176,8 @@ func (n *Node) removeNote() {
 		err = syncDirectory(n.dir.path)
 	}
 	if err != nil {
-		n.log.Warn("cannot remove the note that this node was quarantined: remove the file", "node", n.self.Node, "file", quarantineName, "err", err)
+		n.log.Warn("cannot remove the note that this node was quarantined: remove the file",
+			"node", n.self.Node, "file", n.dir.file(quarantineName), "err", err)
 	}
 }
 

@@ -41,12 +41,14 @@ func (s *session) verify(ctx context.Context, term raft.Term, _ []string) (*tabl
 		return nil, protocolError("%v", err)
 	}
 	n := s.node
-	result, failed := n.propose(ctx, term, &commandpb.Command{Body: &commandpb.Command_Verify{Verify: &commandpb.Verify{Id: id[:]}}})
+	entry := &commandpb.Command{Body: &commandpb.Command_Verify{Verify: &commandpb.Verify{Id: id[:]}}}
+	result, failed := n.propose(ctx, term, entry)
 	if failed != nil {
 		return nil, failed
 	}
 	members := n.members()
-	t := &table{columns: []string{"id", "name", "index", "hash", "rows", "seconds", "state"}, rows: make([][]any, len(members))}
+	columns := []string{"id", "name", "index", "hash", "rows", "seconds", "state"}
+	t := &table{columns: columns, rows: make([][]any, len(members))}
 	var asking sync.WaitGroup
 	for i, m := range members {
 		asking.Go(func() {
@@ -154,7 +156,8 @@ func (n *Node) askHash(ctx context.Context, id raft.ID, hexID string, index raft
 	rows, failed := n.ask(ctx, id, "verified", hexID, strconv.FormatUint(uint64(index), 10))
 	if failed != nil {
 		n.log.Warn("a member was not asked for its hash", "node", n.self.Node, "peer", id, "err", failed)
-		if failed.Class == sqlpb.Class_CLASS_NO_QUORUM || failed.Class == sqlpb.Class_CLASS_OUTCOME_UNKNOWN { // of what ask tells: lost
+		switch failed.Class {
+		case sqlpb.Class_CLASS_NO_QUORUM, sqlpb.Class_CLASS_OUTCOME_UNKNOWN: // as requests of clients are told of it
 			return hashing{}, &Error{Class: failed.Class, Message: "the connection with it was lost"}
 		}
 		return hashing{}, failed
@@ -218,7 +221,8 @@ func (n *Node) hashing(ctx context.Context, hexID string, index raft.Index) (has
 	case !errors.Is(err, engine.ErrVerificationUnknown):
 		h.why = err.Error()
 	case h.applied >= int64(index):
-		h.why = fmt.Sprintf("it has passed index %d without a hash, by a restart or a snapshot, or has forgotten it: verify again", index)
+		h.why = fmt.Sprintf("it has passed index %d without a hash, by a restart or a snapshot, or has forgotten it: verify again",
+			index)
 	case n.replica.ApplyErr() != nil:
 		h.why = fmt.Sprintf("it has applied index %d and does not go on: %v", h.applied, n.replica.ApplyErr())
 	}

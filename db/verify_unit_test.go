@@ -30,19 +30,26 @@ func TestAwaitHash(t *testing.T) {
 		<-ctx.Done()
 		return hashing{}, ended(ctx)
 	}
-	behind, hashed := func(applied int64) hashing { return hashing{rows: -1, applied: applied} }, func(rows int64) hashing { return hashing{rows: rows, applied: 9} }
+	behind := func(applied int64) hashing { return hashing{rows: -1, applied: applied} }
+	hashed := func(rows int64) hashing { return hashing{rows: rows, applied: 9} }
+	lost := func(context.Context) (hashing, *Error) { return hashing{}, noLeader("the connection was lost") }
+	const stuck = "it has hashed 7 rows, and has not got on for 30s"
 	for name, test := range map[string]struct {
 		ask  func(context.Context) (hashing, *Error)
 		want string
 		most time.Duration
 	}{
-		"has it":             {answers(0, hashing{hash: "abc"}), "abc", 0},
-		"says why not":       {answers(0, hashing{why: "it was restarted"}), "it was restarted", 0},
-		"is behind and slow": {answers(slow, behind(1), behind(2), hashed(0), hashed(5), hashing{hash: "abc"}), "abc", 6 * verifyPatience},
-		"is not at work":     {answers(0, behind(1)), "it has applied index 1, and has not got on for 30s", verifyPatience + time.Second},
-		"is stuck":           {answers(0, behind(1), hashed(7)), "it has hashed 7 rows, and has not got on for 30s", verifyPatience + time.Second},
-		"goes back":          {answers(time.Second, hashed(7), hashed(6), behind(9)), "it has hashed 7 rows, and has not got on for 30s", verifyPatience + 3*time.Second},
-		"is silent":          {never, "it has not answered for 30s", verifyPatience},
+		"has it":       {answers(0, hashing{hash: "abc"}), "abc", 0},
+		"says why not": {answers(0, hashing{why: "it was restarted"}), "it was restarted", 0},
+		"is behind and slow": {
+			answers(slow, behind(1), behind(2), hashed(0), hashed(5), hashing{hash: "abc"}), "abc", 6 * verifyPatience,
+		},
+		"is not at work": {
+			answers(0, behind(1)), "it has applied index 1, and has not got on for 30s", verifyPatience + time.Second,
+		},
+		"is stuck":  {answers(0, behind(1), hashed(7)), stuck, verifyPatience + time.Second},
+		"goes back": {answers(time.Second, hashed(7), hashed(6), behind(9)), stuck, verifyPatience + 3*time.Second},
+		"is silent": {never, "it has not answered for 30s", verifyPatience},
 		"falls silent": {func() func(context.Context) (hashing, *Error) {
 			once := answers(0, hashed(7))
 			return func(ctx context.Context) (h hashing, failed *Error) {
@@ -50,8 +57,8 @@ func TestAwaitHash(t *testing.T) {
 				once = never
 				return h, failed
 			}
-		}(), "it has hashed 7 rows, and has not got on for 30s", verifyPatience + time.Second},
-		"is lost": {func(context.Context) (hashing, *Error) { return hashing{}, noLeader("the connection was lost") }, "the connection was lost", 0},
+		}(), stuck, verifyPatience + time.Second},
+		"is lost": {lost, "the connection was lost", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/rsqld/rsqld/db/sqlite"
@@ -28,6 +29,15 @@ func TestDeterministic(t *testing.T) {
 	for code, want := range codes {
 		if got := deterministic(&sqlite.Error{Code: code & 0xff, Extended: code}); got != want {
 			t.Errorf("code %d: deterministic %t, want %t", code, got, want)
+		}
+	}
+}
+
+// A limit that can be changed is called a setting, and one that cannot is not.
+func TestLimitErrorNamesSettings(t *testing.T) {
+	for name, want := range map[string]string{SettingMaxRows: "the limit of the setting sql.max_rows:", "sql.max_spool": "the limit sql.max_spool:"} {
+		if err := (&LimitError{Setting: name, Limit: 7, Unit: "rows"}); !strings.Contains(err.Error(), "more than 7 rows, "+want) {
+			t.Errorf("%v does not say %q", err, want)
 		}
 	}
 }
