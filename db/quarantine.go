@@ -88,7 +88,7 @@ func (n *Node) recallQuarantine() {
 	n.noted.mu.Lock()
 	defer n.noted.mu.Unlock()
 	n.noted.written = true
-	if q.Generation != "" && q.Generation != n.generation() {
+	if !q.about(n.generation()) {
 		// The node ended after a snapshot had replaced the database, and before that was noted.
 		n.log.Info("the quarantine was that of a database that a snapshot has replaced", "node", n.self.Node, "err", q)
 		n.removeNote()
@@ -103,8 +103,13 @@ func (n *Node) recallQuarantine() {
 	n.log.Error("this node is quarantined: it serves nothing until a snapshot has replaced its database", keys...)
 }
 
+// about reports whether it is a database of this generation that is quarantined.
+func (q quarantine) about(generation string) bool { return q.Generation == "" || q.Generation == generation }
+
 // generation names the database file in use: a snapshot brings another one.
-func (n *Node) generation() string { return filepath.Base(n.engine.Path()) }
+func (n *Node) generation() string { return generationOf(n.engine) }
+
+func generationOf(e *engine.Engine) string { return filepath.Base(e.Path()) }
 
 // quarantine reads the file that says why the database is quarantined, if there is one.
 func (d *directory) quarantine() (q quarantine, found bool) {

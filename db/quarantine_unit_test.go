@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"reflect"
 	"runtime"
 	"slices"
@@ -231,6 +232,27 @@ func TestNoteOfAReplacedDatabase(t *testing.T) {
 	n.recallQuarantine()
 	if err := n.engine.Quarantined(); err != nil || n.hasNote(t) {
 		t.Errorf("quarantined: %v; the note is there: %v", err, n.hasNote(t))
+	}
+}
+
+// A copy whose note cannot be read counts as quarantined for a recovery, and one whose note is that of a database which a
+// snapshot has replaced does not.
+func TestSurveyOfQuarantined(t *testing.T) {
+	dir := founderDirectory(t)
+	for note, want := range map[string]string{
+		`{"index":1,"mine":"0a","others":"0b","generation":"1"}`: "that of a majority", `{"index":1,"mine":"0a","others":"0b"}`: "that of a majority",
+		`{"ind`: "cannot be read", `{"index":1,"mine":"0a","others":"0b","generation":"7"}`: "",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, quarantineName), []byte(note), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := Survey(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (c.Quarantined != nil) != (want != "") || want != "" && !strings.Contains(c.Quarantined.Error(), want) {
+			t.Errorf("%s: quarantined: %v", note, c.Quarantined)
+		}
 	}
 }
 

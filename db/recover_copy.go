@@ -45,6 +45,8 @@ type Copy struct {
 
 	self nodeFile
 	base raft.Base
+	// generation is that of the database.
+	generation string
 	// log and hard are as they stand in the files.
 	log  raft.Log
 	hard raft.HardState
@@ -87,7 +89,7 @@ func survey(d *directory, self nodeFile, files wal.Files) (c Copy, err error) {
 	if err := c.readDatabase(d); err != nil {
 		return c, err
 	}
-	if q, found := d.quarantine(); found {
+	if q, found := d.quarantine(); found && q.about(c.generation) {
 		c.Quarantined = q
 	}
 	c.readLog(&i)
@@ -108,6 +110,7 @@ func (c *Copy) readDatabase(d *directory) (err error) {
 	if c.base, err = e.Durable(); err != nil {
 		return err
 	}
+	c.generation = generationOf(e)
 	for _, m := range e.Members() {
 		c.Members = append(c.Members, Member{m.ID, m.Name, m.Address, m.Learner})
 		if m.ID == c.Node {

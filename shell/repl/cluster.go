@@ -36,7 +36,7 @@ func dotMember(verb string) func(context.Context, *Shell, []string) error {
 // watched looks at the column state of the rows that pass.
 type watched struct {
 	Results
-	differ, unknown int
+	equal, differ, unknown int
 }
 
 func (w *watched) Next() bool {
@@ -45,6 +45,7 @@ func (w *watched) Next() bool {
 	}
 	switch row := w.Row(); row[len(row)-1] {
 	case "equal":
+		w.equal++
 	case "differs":
 		w.differ++
 	default:
@@ -63,10 +64,13 @@ func dotVerify(ctx context.Context, s *Shell, _ []string) error {
 	switch err := s.print(w); {
 	case err != nil:
 		return err
+	case w.differ > 0 && w.unknown > 0:
+		return fmt.Errorf("the nodes hold different rows: those that differ should be removed and joined anew; "+
+			"%d more could not be compared: the column state says why", w.unknown)
 	case w.differ > 0:
 		return errors.New("the nodes hold different rows: those that differ should be removed and joined anew")
 	case w.unknown > 0:
-		return fmt.Errorf("%d nodes could not be compared: the column state says why", w.unknown)
+		return fmt.Errorf("%d of %d nodes could not be compared: the column state says why", w.unknown, w.unknown+w.equal)
 	}
 	return nil
 }
