@@ -104,7 +104,9 @@ func (n *Node) recallQuarantine() {
 }
 
 // about reports whether it is a database of this generation that is quarantined.
-func (q quarantine) about(generation string) bool { return q.Generation == "" || q.Generation == generation }
+func (q quarantine) about(generation string) bool {
+	return q.Generation == "" || q.Generation == generation
+}
 
 // generation names the database file in use: a snapshot brings another one.
 func (n *Node) generation() string { return generationOf(n.engine) }
