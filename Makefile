@@ -7,7 +7,7 @@ PLATFORMS := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test fmt vet unit cross race figures compare soak suites mutants sim crash equal garbage proto clean
+.PHONY: help build run test fmt vet unit cross race figures bench compare soak suites mutants sim crash equal garbage proto clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,8 +41,11 @@ cross: ## Build for every supported platform
 race: ## Run the tests under the race detector (needs a C compiler)
 	@CGO_ENABLED=1 $(GO) test -race -timeout 1200s $(PACKAGES)
 
-figures: ## Measure start, failover and writes (RSQLD_FLOOR names a program to run beside)
-	@$(GO) test -tags figures -timeout 1800s -count=1 -v -run TestFigure ./testcluster | grep -E '^(figure|FAIL|ok|panic)'
+figures: ## Measure start, failover, imports, long readers and snapshots on real processes
+	@$(GO) test -tags figures -timeout 3600s -count=1 -v -run 'TestFigure([^B]|B[^e])' ./testcluster | grep -E '^(figure|FAIL|ok|panic)'
+
+bench: ## Measure all workloads on three processes, and reads in one (RSQLD_FLOOR names a program to write beside)
+	@$(GO) test -tags figures -timeout 1800s -count=1 -v -run TestFigureBench ./testcluster | grep -E '^(figure|FAIL|ok|panic|.*_test.go)'
 
 SEEDS ?= 300
 sim: ## Run SEEDS (300) simulated clusters, a minute of faults each

@@ -1,6 +1,7 @@
 package db_test
 
 import (
+	"context"
 	"database/sql"
 	"runtime"
 	"testing"
@@ -14,6 +15,25 @@ import (
 // BenchmarkLocalRead measures a read of one row by its key at level local through database/sql, in the node's own process.
 func BenchmarkLocalRead(b *testing.B) { readByKey(b, sql.OpenDB(openNode(b, b.TempDir()).Connector())) }
 
+// BenchmarkLocalReads measures the same on all cores at once.
+func BenchmarkLocalReads(b *testing.B) {
+	pool := sql.OpenDB(openNode(b, b.TempDir()).Connector())
+	defer pool.Close()
+	pool.SetMaxIdleConns(runtime.GOMAXPROCS(0))
+	statement := byKey(b, pool)
+	b.ReportAllocs()
+	b.RunParallel(func(p *testing.PB) {
+		ctx := driver.WithLevel(context.Background(), driver.LevelLocal)
+		for p.Next() {
+			var v string
+			if err := statement.QueryRowContext(ctx, 2).Scan(&v); err != nil || v != "two" {
+				b.Fatal(v, err)
+			}
+		}
+	})
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "reads/s")
+}
+
 // BenchmarkSocketRead measures the same through a socket.
 func BenchmarkSocketRead(b *testing.B) {
 	dir := b.TempDir()
@@ -25,17 +45,23 @@ func BenchmarkSocketRead(b *testing.B) {
 	readByKey(b, sql.OpenDB(connector))
 }
 
-func readByKey(b *testing.B, pool *sql.DB) {
-	defer pool.Close()
+// byKey makes a table and returns a statement that reads one row of it.
+func byKey(b *testing.B, pool *sql.DB) *sql.Stmt {
 	if _, err := pool.Exec("create table t(k integer primary key, v text); insert into t values(1, 'one'), (2, 'two')"); err != nil {
 		b.Fatal(err)
 	}
-	ctx := driver.WithLevel(b.Context(), driver.LevelLocal)
 	statement, err := pool.Prepare("select v from t where k = ?")
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer statement.Close()
+	b.Cleanup(func() { statement.Close() })
+	return statement
+}
+
+func readByKey(b *testing.B, pool *sql.DB) {
+	defer pool.Close()
+	statement := byKey(b, pool)
+	ctx := driver.WithLevel(b.Context(), driver.LevelLocal)
 	b.ReportAllocs()
 	for b.Loop() {
 		var v string

@@ -16,11 +16,11 @@ import (
 )
 
 // execute runs an Execute and returns the frame that ends it.
-func (s *session) execute(ctx context.Context, x *sqlpb.Execute) *sqlpb.ServerFrame {
+func (s *session) execute(ctx context.Context, turn *shift, x *sqlpb.Execute) *sqlpb.ServerFrame {
 	if len(x.Statements) > 0 {
 		s.note(x.Statements[0].Sql)
 	}
-	e := &execution{session: s, request: x, level: x.Level}
+	e := &execution{session: s, shift: turn, request: x, level: x.Level}
 	if e.level == sqlpb.Level_LEVEL_UNSPECIFIED {
 		e.level = s.level
 	}
@@ -33,6 +33,7 @@ func (s *session) execute(ctx context.Context, x *sqlpb.Execute) *sqlpb.ServerFr
 // execution is one Execute on its way.
 type execution struct {
 	*session
+	shift   *shift
 	request *sqlpb.Execute
 	level   sqlpb.Level
 	out     output
@@ -56,9 +57,13 @@ func (e *execution) run(ctx context.Context) *Error {
 	if refused := e.node.refuseQuarantined(); refused != nil {
 		return refused
 	}
-	e.out = output{session: e.session, request: e.request.Id}
+	e.out = output{session: e.session, shift: e.shift, request: e.request.Id}
 	if e.opened != nil || e.request.InTransaction {
+		e.shift.end()
 		return e.transact(ctx)
+	}
+	if !brief(e.request) {
+		e.shift.end()
 	}
 	write, failed := e.classify(ctx)
 	if failed != nil && !e.forwards(failed) {
@@ -72,6 +77,7 @@ func (e *execution) run(ctx context.Context) *Error {
 	if failed == nil && !write && e.level != sqlpb.Level_LEVEL_STRONG {
 		return e.readHere(ctx)
 	}
+	e.shift.end()
 	err := e.hold(ctx, func(leader raft.ID, term raft.Term) *Error {
 		var refused *Error
 		switch {
@@ -93,6 +99,14 @@ func (e *execution) run(ctx context.Context) *Error {
 		return failed // what this node has is what was asked for
 	}
 	return err
+}
+
+// briefBytes is the length of a text that is split and prepared in a moment.
+const briefBytes = 4 << 10
+
+// brief reports whether a request, if it reads, may be over in a moment.
+func brief(x *sqlpb.Execute) bool {
+	return len(x.Statements) == 1 && len(x.Statements[0].Sql) <= briefBytes
 }
 
 // repeatable reports whether the request may be sent again although it may have been executed: its client has numbered it,
@@ -199,6 +213,7 @@ func at(statement int, sql string, err *Error) *Error {
 // readHere runs a request that only reads on this node, whatever it is.
 func (e *execution) readHere(ctx context.Context) *Error {
 	if e.level == sqlpb.Level_LEVEL_LINEARIZABLE {
+		e.shift.end()
 		// The read index comes from a leader, who may be about to be elected.
 		err := e.node.hold(ctx, func(raft.ID, raft.Term) *Error { return e.fresh(ctx) })
 		if err != nil {
@@ -306,6 +321,7 @@ func (e *execution) waitApplied(ctx context.Context, index raft.Index) *Error {
 	if e.node.replica.Applied() >= index {
 		return nil
 	}
+	e.shift.end()
 	bounded, cancel := e.node.bounded(ctx)
 	defer cancel()
 	err := e.node.replica.WaitApplied(bounded, index)

@@ -21,6 +21,10 @@ const (
 	// stallGrace is how long a client may leave a read that has ended without taking its rows. Then its session is cut
 	// off: the read holds a snapshot, because of which SQLite's log grows, and one of the readers that all share.
 	stallGrace = 2 * time.Second
+	// gatheredBytes is how much of an answer certainly waits for a flush without waiting for the client, and columnOverhead how
+	// much a column has of it beside its names.
+	gatheredBytes  = 16 << 10
+	columnOverhead = 16
 	// stalledCode is what the stream of such a session is cancelled with.
 	stalledCode = 2
 )
@@ -28,18 +32,28 @@ const (
 // output turns the results of statements into frames. It is an engine.Sink.
 type output struct {
 	session *session
+	shift   *shift
 	request uint64
 	rows    sqlpb.Rows
 	failed  *Error // why a frame could not be sent
+	// reading is the context of the read that runs, whose end is at latest at deadline.
+	reading  context.Context
+	deadline time.Time
+	// gathered is how many bytes of rows and names may wait in the stream for a flush, and unwatch ends the watch of the read
+	// once there are more: nil before.
+	gathered int
+	unwatch  func()
 }
+
+// Lingers implements engine.Lingerer.
+func (o *output) Lingers() { o.shift.end() }
 
 // Columns implements engine.Sink.
 func (o *output) Columns(columns []engine.Column) error {
-	frame := &sqlpb.Columns{Id: o.request}
 	for _, c := range columns {
-		frame.Columns = append(frame.Columns, &sqlpb.Column{Name: c.Name, DeclaredType: c.DeclaredType})
+		o.gathered += len(c.Name) + len(c.DeclaredType) + columnOverhead
 	}
-	return o.send(&sqlpb.ServerFrame{Frame: &sqlpb.ServerFrame_Columns{Columns: frame}}, false)
+	return o.send(columnsFrame(o.request, columns), false)
 }
 
 // Row implements engine.Sink: row is packed, and valid until Row returns.
@@ -67,6 +81,7 @@ func (o *output) flush(now bool) error {
 		return nil
 	}
 	frame := &sqlpb.Rows{Id: o.request, Count: o.rows.Count, Packed: o.rows.Packed}
+	o.gathered += len(o.rows.Packed)
 	err := o.send(&sqlpb.ServerFrame{Frame: &sqlpb.ServerFrame_Rows{Rows: frame}}, now)
 	o.rows.Packed, o.rows.Count = o.rows.Packed[:0], 0
 	return err
@@ -74,6 +89,9 @@ func (o *output) flush(now bool) error {
 
 // send sends one frame; it leaves at once only if now is set, else with the next one that does.
 func (o *output) send(frame *sqlpb.ServerFrame, now bool) error {
+	if now || o.gathered > gatheredBytes {
+		o.watch() // the client may have to take something first
+	}
 	s := o.session
 	s.out.Lock()
 	defer s.out.Unlock()
@@ -116,6 +134,26 @@ func (e *execution) release() *Error {
 	return err
 }
 
+// watch sees to it that a read that has ended does not wait for ever for a client that takes no rows.
+func (o *output) watch() {
+	o.shift.end()
+	if o.reading != nil && o.unwatch == nil {
+		o.unwatch = o.session.cutOff(o.reading, o.deadline)
+	}
+}
+
+// begin begins a read that ctx bounds and that holds a snapshot no longer than within. The caller calls ended when it has
+// ended.
+func (o *output) begin(ctx context.Context, within time.Duration) (ended func()) {
+	o.reading, o.deadline = ctx, time.Now().Add(within)
+	return func() {
+		if o.unwatch != nil {
+			o.unwatch()
+		}
+		o.reading, o.unwatch = nil, nil
+	}
+}
+
 // read runs one read statement here.
 func (e *execution) read(ctx context.Context, sql string, args []*commandpb.Argument) *Error {
 	if err := e.release(); err != nil {
@@ -124,9 +162,7 @@ func (e *execution) read(ctx context.Context, sql string, args []*commandpb.Argu
 	if err := e.fresh(ctx); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, e.node.config.ReaderTimeout, engine.ErrReaderTimeout)
-	defer cancel()
-	defer e.cutOff(ctx)()
+	defer e.out.begin(ctx, e.node.config.ReaderTimeout)()
 	return e.queried(ctx, func() (engine.QueryDone, error) { return e.node.engine.Query(ctx, sql, args, &e.out) })
 }
 
@@ -135,7 +171,7 @@ func (e *execution) readOn(ctx context.Context, pin *engine.Pin, sql string, arg
 	if err := e.release(); err != nil {
 		return err
 	}
-	defer e.cutOff(ctx)()
+	defer e.out.begin(ctx, e.node.config.ReaderTimeout)()
 	return e.queried(ctx, func() (engine.QueryDone, error) { return pin.Query(ctx, sql, args, &e.out) })
 }
 
@@ -161,10 +197,11 @@ func (e *execution) queried(ctx context.Context, query func() (engine.QueryDone,
 	return e.finish(&sqlpb.Done{Index: uint64(done.Index)})
 }
 
-// cutOff ends the session if a read does not end within stallGrace after ctx has: only a client that takes no rows can
-// hold it up so. The caller calls ended when the read has ended.
-func (s *session) cutOff(ctx context.Context) (ended func()) {
+// cutOff ends the session if a read does not end within stallGrace after ctx or the deadline: only a client that takes no
+// rows can hold it up so. The caller calls ended when the read has ended.
+func (s *session) cutOff(ctx context.Context, deadline time.Time) (ended func()) {
 	over := make(chan struct{})
+	ctx, cancel := context.WithDeadline(ctx, deadline)
 	unhook := context.AfterFunc(ctx, func() {
 		grace := time.NewTimer(stallGrace)
 		defer grace.Stop()
@@ -177,6 +214,7 @@ func (s *session) cutOff(ctx context.Context) (ended func()) {
 	return func() {
 		close(over)
 		unhook()
+		cancel()
 	}
 }
 

@@ -47,8 +47,9 @@ type stream interface {
 // a request runs.
 //
 // Two goroutines take turns: the one that read a request runs it, the other reads on. So no request is handed from
-// one goroutine to another between its arrival and its execution. The one that has nothing to do tells the client of a
-// new leader: whoever finds one must not wait for clients.
+// one goroutine to another between its arrival and its execution. A request that is over in a moment is run before the turn
+// is given away: to wake the other goroutine for it would cost more than the request. The one that has nothing to do tells
+// the client of a new leader: whoever finds one must not wait for clients.
 type session struct {
 	node      *Node
 	stream    stream
@@ -113,6 +114,9 @@ func (n *Node) serve(ctx context.Context, s *session) {
 	// In this order no change of the leader is missed between the welcome and the first Moved.
 	n.sessions.add(s)
 	defer n.sessions.remove(s)
+	if own, is := s.stream.(*nodeEnd); is {
+		own.session.Store(s) // the client asks for nothing before the welcome
+	}
 	s.send(&sqlpb.ServerFrame{Frame: &sqlpb.ServerFrame_Welcome{Welcome: n.welcome(s.id)}})
 	s.turn <- struct{}{}
 	var workers sync.WaitGroup
@@ -203,6 +207,21 @@ func (n *Node) newSessionID() (id [16]byte) {
 	return id
 }
 
+// shift is a goroutine's turn at the stream. Whoever runs a request in it ends it before the request waits for anything, and
+// when it takes long: until then nobody sees that the client cancels or has left.
+type shift struct {
+	turn chan<- struct{}
+	over bool
+}
+
+// end lets the other goroutine read on. It may be called again, and for nil, which is a turn that was given away.
+func (t *shift) end() {
+	if t != nil && !t.over {
+		t.over = true
+		t.turn <- struct{}{}
+	}
+}
+
 // work takes turns with another goroutine at reading the stream until its end. stop ends the whole session.
 func (s *session) work(ctx context.Context, stop func()) {
 	for {
@@ -211,18 +230,20 @@ func (s *session) work(ctx context.Context, stop func()) {
 			if !open {
 				return
 			}
-			s.take(ctx, stop)
+			for turn := (&shift{turn: s.turn}); !turn.over; {
+				s.take(ctx, turn, stop)
+			}
 		case <-s.moved:
 			s.tellLeader()
 		}
 	}
 }
 
-// take is one turn: it reads a frame, gives the turn to the other goroutine, and runs the request it read.
-func (s *session) take(ctx context.Context, stop func()) {
+// take reads a frame and runs the request that it is. The shift is over at the stream's end.
+func (s *session) take(ctx context.Context, turn *shift, stop func()) {
 	frame := new(sqlpb.ClientFrame)
 	err := s.stream.Recv(frame)
-	var run func()
+	var run func(*shift)
 	var failed *Error
 	if err == nil {
 		run, failed = s.accept(ctx, frame)
@@ -234,12 +255,12 @@ func (s *session) take(ctx context.Context, stop func()) {
 	}
 	if err != nil || failed != nil {
 		stop()
+		turn.over = true
 		close(s.turn)
 		return
 	}
-	s.turn <- struct{}{}
 	if run != nil {
-		run()
+		run(turn)
 	}
 }
 
@@ -253,7 +274,7 @@ func (s *session) tellLeader() {
 
 // accept takes a frame: at once what may come while a request runs, else it returns what runs the request. An error ends
 // the session.
-func (s *session) accept(ctx context.Context, frame *sqlpb.ClientFrame) (run func(), err *Error) {
+func (s *session) accept(ctx context.Context, frame *sqlpb.ClientFrame) (run func(*shift), err *Error) {
 	switch f := frame.Frame.(type) {
 	case *sqlpb.ClientFrame_Ping:
 		return nil, s.send(&sqlpb.ServerFrame{Frame: &sqlpb.ServerFrame_Pong{Pong: &sqlpb.Pong{Id: f.Ping.Id}}})
@@ -261,23 +282,30 @@ func (s *session) accept(ctx context.Context, frame *sqlpb.ClientFrame) (run fun
 		s.cancelRequest(f.Cancel.Id)
 		return nil, nil
 	case *sqlpb.ClientFrame_Execute:
-		return s.begin(ctx, f.Execute.Id, f.Execute.TimeoutMs, func(ctx context.Context) *sqlpb.ServerFrame {
-			return s.execute(ctx, f.Execute)
+		if frames := s.quick(f.Execute); frames != nil {
+			return nil, s.send(frames...)
+		}
+		return s.begin(ctx, f.Execute.Id, f.Execute.TimeoutMs, func(ctx context.Context, turn *shift) *sqlpb.ServerFrame {
+			return s.execute(ctx, turn, f.Execute)
 		})
 	case *sqlpb.ClientFrame_Control:
-		return s.begin(ctx, f.Control.Id, f.Control.TimeoutMs, func(ctx context.Context) *sqlpb.ServerFrame {
+		return s.begin(ctx, f.Control.Id, f.Control.TimeoutMs, func(ctx context.Context, turn *shift) *sqlpb.ServerFrame {
+			turn.end()
 			return s.control(ctx, f.Control)
 		})
 	case *sqlpb.ClientFrame_Begin:
-		return s.begin(ctx, f.Begin.Id, f.Begin.TimeoutMs, func(ctx context.Context) *sqlpb.ServerFrame {
+		return s.begin(ctx, f.Begin.Id, f.Begin.TimeoutMs, func(ctx context.Context, turn *shift) *sqlpb.ServerFrame {
+			turn.end()
 			return s.beginTransaction(ctx, f.Begin)
 		})
 	case *sqlpb.ClientFrame_Commit:
-		return s.begin(ctx, f.Commit.Id, f.Commit.TimeoutMs, func(ctx context.Context) *sqlpb.ServerFrame {
+		return s.begin(ctx, f.Commit.Id, f.Commit.TimeoutMs, func(ctx context.Context, turn *shift) *sqlpb.ServerFrame {
+			turn.end()
 			return s.commitTransaction(ctx, f.Commit)
 		})
 	case *sqlpb.ClientFrame_Rollback:
-		return s.begin(ctx, f.Rollback.Id, f.Rollback.TimeoutMs, func(ctx context.Context) *sqlpb.ServerFrame {
+		return s.begin(ctx, f.Rollback.Id, f.Rollback.TimeoutMs, func(ctx context.Context, turn *shift) *sqlpb.ServerFrame {
+			turn.end()
 			return s.rollbackTransaction(ctx, f.Rollback)
 		})
 	case *sqlpb.ClientFrame_Hello:
@@ -287,7 +315,7 @@ func (s *session) accept(ctx context.Context, frame *sqlpb.ClientFrame) (run fun
 }
 
 // begin makes a request the running one and returns what runs it and sends its last frame.
-func (s *session) begin(ctx context.Context, id uint64, timeoutMs uint32, serve func(context.Context) *sqlpb.ServerFrame) (func(), *Error) {
+func (s *session) begin(ctx context.Context, id uint64, timeoutMs uint32, serve func(context.Context, *shift) *sqlpb.ServerFrame) (func(*shift), *Error) {
 	if id == 0 {
 		return nil, protocolError("a request needs an id above zero")
 	}
@@ -304,8 +332,8 @@ func (s *session) begin(ctx context.Context, id uint64, timeoutMs uint32, serve 
 		ctx, cancel = context.WithCancel(ctx)
 	}
 	s.running, s.cancel = id, cancel
-	return func() {
-		last := serve(ctx)
+	return func(turn *shift) {
+		last := serve(ctx, turn)
 		cancel()
 		s.mu.Lock()
 		s.running, s.cancel = 0, nil // before the answer: the client may send its next request at once
@@ -322,11 +350,16 @@ func (s *session) cancelRequest(id uint64) {
 	}
 }
 
-// send sends one frame and flushes it. A failure is the stream's: its reader sees it too, so callers may ignore it.
-func (s *session) send(frame *sqlpb.ServerFrame) *Error {
+// send sends frames and flushes them. A failure is the stream's: its reader sees it too, so callers may ignore it.
+func (s *session) send(frames ...*sqlpb.ServerFrame) *Error {
 	s.out.Lock()
 	defer s.out.Unlock()
-	err := s.stream.Send(frame)
+	var err error
+	for _, frame := range frames {
+		if err == nil {
+			err = s.stream.Send(frame)
+		}
+	}
 	if err == nil {
 		err = s.stream.Flush()
 	}

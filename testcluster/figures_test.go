@@ -6,11 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -130,29 +126,4 @@ func failover(t *testing.T, leader *process, others []*process) time.Duration {
 		}
 	}
 	return first.Sub(begun)
-}
-
-// TestFigureWrites runs `rsqld bench` against three processes, beside the floor if RSQLD_FLOOR names its program.
-func TestFigureWrites(t *testing.T) {
-	nodes := trio(t)
-	leader := leaderOf(t, nodes...)
-	for _, clients := range []string{"1", "16", "64"} {
-		for range 3 {
-			if floor := os.Getenv("RSQLD_FLOOR"); floor != "" {
-				command := exec.Command(floor, "-c", clients, "-d", "5s")
-				command.Dir = t.TempDir()
-				out, err := command.CombinedOutput()
-				if err != nil {
-					t.Fatalf("%v\n%s", err, out)
-				}
-				fmt.Printf("figure=floor %s\n", strings.TrimSpace(string(out)))
-			}
-			out, code := rsqld(t, "", "bench", leader.address, "--cred", filepath.Join(nodes[0].data, "admin.pem"),
-				"--workload", "write", "--clients", clients, "--duration", "5s")
-			if code != 0 {
-				t.Fatalf("bench exits with %d\n%s", code, out)
-			}
-			fmt.Printf("figure=writes %s\n", strings.TrimSpace(out[strings.LastIndex(strings.TrimSpace(out), "\n")+1:]))
-		}
-	}
 }

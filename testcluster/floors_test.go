@@ -29,6 +29,7 @@ var floors = map[string]int{
 	"/transport/wire":        40,
 	"/transport/identity":    40,
 	"/raft/wal":              40,
+	"/transport/wire/field":  30,
 	"/raft":                  30,
 	"/raft/tracker":          20,
 	"/raft/quorum":           10,

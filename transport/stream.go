@@ -145,7 +145,7 @@ func (s *Stream) recv(m proto.Message, limit int) error {
 	if s.frame = frame; cap(frame) > keptBuffer {
 		s.frame = nil
 	}
-	if err := proto.Unmarshal(frame, m); err != nil {
+	if err := wire.Unmarshal(frame, m); err != nil {
 		return fmt.Errorf("%w: %d bytes that are no %s: %w", wire.ErrFrame, len(frame), m.ProtoReflect().Descriptor().Name(), err)
 	}
 	if s.awaited {

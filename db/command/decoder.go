@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/rsqld/rsqld/db/command/commandpb"
+	"github.com/rsqld/rsqld/transport/wire/field"
 )
 
 // Decoder decodes the commands of a batch into memory that the next batch uses again. Nearly every command is a script
@@ -20,6 +21,8 @@ type Decoder struct {
 	// simple holds the memory of commands, of which the first used are handed out.
 	simple []*simple
 	used   int
+	// kept is how many arguments the commands have room for.
+	kept int
 	// texts are SQL texts met before, by hash: most commands come with one of a few, which is copied once.
 	texts [rememberedTexts]string
 	seed  maphash.Seed
@@ -30,7 +33,9 @@ const (
 	rememberedTexts   = 64
 	maxRememberedText = 4 << 10 // bytes
 	maxSimple         = 1024    // commands
-	maxSimpleArgs     = 32
+	maxSimpleArgs     = 4096    // of one command
+	maxKeptArgs       = 1 << 15 // of all commands
+	argChunk          = 8       // arguments whose memory comes at once
 )
 
 // Decode is the function Decode with two differences: the command may refer to data, and it is valid until Reset.
@@ -59,6 +64,12 @@ func (d *Decoder) Reset() {
 		d.simple = d.simple[:maxSimple]
 	}
 	d.used = 0
+	if d.kept > maxKeptArgs {
+		for _, s := range d.simple {
+			s.args, s.list = nil, nil
+		}
+		d.kept = 0
+	}
 }
 
 // text returns sql as a string. Not ok: it is not UTF-8, as a proto3 string must be.
@@ -110,6 +121,15 @@ func newSimple() *simple {
 	return s
 }
 
+// grow makes room for more arguments and returns for how many.
+func (s *simple) grow() int {
+	more := make([]simpleArgument, max(argChunk, len(s.args)))
+	for i := range more {
+		s.args = append(s.args, &more[i])
+	}
+	return len(more)
+}
+
 // forget lets go of what belongs to the caller of Decode.
 func (s *simple) forget() {
 	s.Session, s.statement.Sql = nil, ""
@@ -124,127 +144,58 @@ func (s *simple) forget() {
 
 // command reads a Command. The field numbers are those of command.proto.
 func (s *simple) command(d *Decoder, data []byte) bool {
-	r := fields{rest: data}
-	version, time := r.varint(1), r.varint(2)
+	r := field.Reader{Rest: data}
+	version, time := r.Varint(1), r.Varint(2)
 	s.Version, s.Time = uint32(version), int64(time)
-	s.Seed = r.fixed64(3)
-	s.Session = r.bytes(4)
-	s.Seq = r.varint(5)
-	if version != Version || !r.next(10, protowire.BytesType) {
+	s.Seed = r.Fixed64(3)
+	s.Session = r.Bytes(4)
+	s.Seq = r.Varint(5)
+	if version != Version || !r.Next(10, protowire.BytesType) {
 		return false
 	}
-	script := fields{rest: r.content()}
-	if !r.end() || !script.next(1, protowire.BytesType) {
+	script := field.Reader{Rest: r.Content()}
+	if !r.End() || !script.Next(1, protowire.BytesType) {
 		return false
 	}
-	statement := fields{rest: script.content()}
-	if !script.end() {
+	statement := field.Reader{Rest: script.Content()}
+	if !script.End() {
 		return false
 	}
-	sql, ok := d.text(statement.bytes(1))
+	sql, ok := d.text(statement.Bytes(1))
 	s.statement.Sql = sql
 	s.list = s.list[:0]
-	for ok && len(statement.rest) > 0 && len(s.list) < maxSimpleArgs {
+	for ok && len(statement.Rest) > 0 && len(s.list) < maxSimpleArgs {
 		if len(s.list) == len(s.args) {
-			s.args = append(s.args, new(simpleArgument))
+			d.kept += s.grow()
 		}
 		arg := s.args[len(s.list)]
 		s.list = append(s.list, &arg.Argument)
-		ok = statement.next(2, protowire.BytesType) && arg.argument(statement.content())
+		ok = statement.Next(2, protowire.BytesType) && arg.argument(statement.Content())
 	}
 	s.statement.Args = s.list
-	return ok && statement.end()
+	return ok && statement.End()
 }
 
 // argument reads an Argument without a name.
 func (a *simpleArgument) argument(data []byte) bool {
-	r := fields{rest: data}
-	v := fields{}
-	if a.Value = nil; r.next(2, protowire.BytesType) {
-		a.Value, v.rest = &a.value, r.content()
+	r := field.Reader{Rest: data}
+	v := field.Reader{}
+	if a.Value = nil; r.Next(2, protowire.BytesType) {
+		a.Value, v.Rest = &a.value, r.Content()
 	}
 	switch a.value.Kind = nil; {
-	case v.next(1, protowire.VarintType):
-		a.integer.Integer = protowire.DecodeZigZag(v.number())
+	case v.Next(1, protowire.VarintType):
+		a.integer.Integer = protowire.DecodeZigZag(v.Number())
 		a.value.Kind = &a.integer
-	case v.next(2, protowire.Fixed64Type):
-		a.real.Real = math.Float64frombits(v.word())
+	case v.Next(2, protowire.Fixed64Type):
+		a.real.Real = math.Float64frombits(v.Word())
 		a.value.Kind = &a.real
-	case v.next(3, protowire.BytesType):
-		a.text.Text = v.content()
+	case v.Next(3, protowire.BytesType):
+		a.text.Text = v.Content()
 		a.value.Kind = &a.text
-	case v.next(4, protowire.BytesType):
-		a.blob.Blob = v.content()
+	case v.Next(4, protowire.BytesType):
+		a.blob.Blob = v.Content()
 		a.value.Kind = &a.blob
 	}
-	return r.end() && v.end()
-}
-
-// fields reads the fields of one message in the order of their numbers. After bytes that it cannot read end is false,
-// and what was returned since means nothing.
-type fields struct {
-	rest []byte
-	bad  bool
-}
-
-// end reports whether everything was read.
-func (f *fields) end() bool { return len(f.rest) == 0 && !f.bad }
-
-// next steps over the tag of a field if that field comes now. Numbers below 16 have tags of one byte.
-func (f *fields) next(number protowire.Number, kind protowire.Type) bool {
-	if len(f.rest) == 0 || f.rest[0] != byte(protowire.EncodeTag(number, kind)) {
-		return false
-	}
-	f.rest = f.rest[1:]
-	return true
-}
-
-// took steps over a value of n bytes; a negative n is protowire's error.
-func (f *fields) took(n int) {
-	if n < 0 {
-		f.rest, f.bad = nil, true
-		return
-	}
-	f.rest = f.rest[n:]
-}
-
-func (f *fields) number() uint64 {
-	v, n := protowire.ConsumeVarint(f.rest)
-	f.took(n)
-	return v
-}
-
-func (f *fields) word() uint64 {
-	v, n := protowire.ConsumeFixed64(f.rest)
-	f.took(n)
-	return v
-}
-
-// content returns the bytes of a field, without room to append to them.
-func (f *fields) content() []byte {
-	v, n := protowire.ConsumeBytes(f.rest)
-	f.took(n)
-	return v[:len(v):len(v)]
-}
-
-// varint is the value of a field that may be missing, as the two below are.
-func (f *fields) varint(number protowire.Number) uint64 {
-	if !f.next(number, protowire.VarintType) {
-		return 0
-	}
-	return f.number()
-}
-
-func (f *fields) fixed64(number protowire.Number) uint64 {
-	if !f.next(number, protowire.Fixed64Type) {
-		return 0
-	}
-	return f.word()
-}
-
-func (f *fields) bytes(number protowire.Number) []byte {
-	if !f.next(number, protowire.BytesType) {
-		return nil
-	}
-	return f.content()
+	return r.End() && v.End()
 }

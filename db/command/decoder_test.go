@@ -95,6 +95,26 @@ func TestDecoder(t *testing.T) {
 	}
 }
 
+// Bulk inserts are decoded in the same way, up to more arguments than a bulk has, and by package proto beyond; neither keeps more
+// than its share of memory.
+func TestDecoderBulk(t *testing.T) {
+	var d command.Decoder
+	for _, count := range []int{33, 4095, 4096, 4097, 9, 20_000} {
+		values := make([]*commandpb.Value, count)
+		for i := range values {
+			values[i] = &commandpb.Value{Kind: &commandpb.Value_Text{Text: []byte{byte(i)}}}
+		}
+		data, err := command.Encode(insert("insert into t values(?)", values...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 12 {
+			decodeBoth(t, &d, data)
+		}
+		d.Reset()
+	}
+}
+
 // Memory that is used again shows nothing of the command before: each argument in turn takes the place of every other.
 func TestDecoderMemory(t *testing.T) {
 	every := inserts()[0].GetScript().Statements[0].Args

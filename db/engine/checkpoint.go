@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -220,11 +221,24 @@ func (c *checkpointer) beside() (left int, err error) {
 		}
 		c.conn = conn
 	}
-	if _, _, err := c.conn.WALCheckpointPassive(); err != nil {
+	if _, _, err := c.step(c.conn.WALCheckpointPassive); err != nil {
 		return 0, err
 	}
-	frames, done, err := c.conn.WALCheckpoint(checkpointNoop)
+	frames, done, err := c.step(func() (int, int, error) { return c.conn.WALCheckpoint(checkpointNoop) })
 	return frames - done, err
+}
+
+// step runs a checkpoint again while SQLite finds the header of the log's index in the midst of being changed: that is the
+// writer's work of a moment, and no connection waits for it of itself in a passive checkpoint.
+func (c *checkpointer) step(checkpoint func() (int, int, error)) (frames, done int, err error) {
+	for begun := time.Now(); ; {
+		frames, done, err = checkpoint()
+		var failed *sqlite.Error
+		if !errors.As(err, &failed) || failed.Code != sqlite.CodeBusy || time.Since(begun) > sqlite.BusyMillis*time.Millisecond {
+			return frames, done, err
+		}
+		c.pause(time.Millisecond)
+	}
 }
 
 // pause leaves the disk to others for as long as it was used. Closing waits for no pause.

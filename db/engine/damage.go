@@ -26,6 +26,9 @@ func (e *Engine) Damage() error {
 // noteDamage looks whether an error of a read in a generation says that the database is broken. A virtual table that disagrees
 // with its content is not: statements can bring that about, and every replica has it.
 func (e *Engine) noteDamage(in *generation, err error) {
+	if err == nil {
+		return
+	}
 	var failed *sqlite.Error
 	if !Damaged(err) || errors.As(err, &failed) && failed.Extended == sqlite.CodeCorruptVTable || e.Damage() != nil {
 		return

@@ -37,7 +37,7 @@ func (e *Engine) Pin(ctx context.Context) (*Pin, error) {
 	if err := e.Quarantined(); err != nil {
 		return nil, err
 	}
-	reader, err := e.readers.acquire(ctx)
+	reader, err := e.readers.acquire(ctx, func() {})
 	if err != nil {
 		return nil, err
 	}
@@ -64,11 +64,6 @@ func (p *Pin) Index() raft.Index { return p.index }
 
 // Query runs one read statement on the snapshot, see Engine.Query.
 func (p *Pin) Query(ctx context.Context, text string, args []*commandpb.Argument, sink Sink) (QueryDone, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.reader == nil {
-		return QueryDone{}, fmt.Errorf("%w: %w", ErrTransactionOver, context.Cause(p.ctx))
-	}
 	if ctx.Err() != nil {
 		return QueryDone{}, fmt.Errorf("the read was interrupted: %w", context.Cause(ctx))
 	}
@@ -76,10 +71,21 @@ func (p *Pin) Query(ctx context.Context, text string, args []*commandpb.Argument
 	defer cancel(nil)
 	stop := context.AfterFunc(p.ctx, func() { cancel(context.Cause(p.ctx)) })
 	defer stop()
-	done, err := p.engine.queryOn(ctx, p.reader, text, args, sink)
+	q := newQuery(p.engine, ctx, sink)
+	return q.finish(p.run(q, text, args))
+}
+
+// run runs a read while it holds the reader.
+func (p *Pin) run(q *query, text string, args []*commandpb.Argument) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.reader == nil {
+		return fmt.Errorf("%w: %w", ErrTransactionOver, context.Cause(p.ctx))
+	}
+	err := q.on(p.reader, text, args)
 	p.reader.users.conn.ClearInterrupt()
-	done.Index = p.index
-	return done, err
+	q.done.Index = p.index
+	return err
 }
 
 // Close gives the snapshot up. A second Close does nothing.

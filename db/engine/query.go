@@ -21,6 +21,13 @@ type Sink interface {
 	Row(packed []byte) error
 }
 
+// Lingerer is a Sink that wants to know of a read that is not over in a moment.
+type Lingerer interface {
+	// Lingers is called, perhaps more than once, by the goroutine that reads: before the read waits for another one or for
+	// the sink, and when it has stepped for some tens of microseconds. It must not wait.
+	Lingers()
+}
+
 // QueryDone says what a read saw.
 type QueryDone struct {
 	// Index is that of an entry that the read saw, and all before it; it may have seen more.
@@ -36,36 +43,50 @@ func (e *Engine) Query(ctx context.Context, text string, args []*commandpb.Argum
 	if err := e.Quarantined(); err != nil {
 		return QueryDone{}, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, e.config.ReaderTimeout, ErrReaderTimeout)
+	ctx, cancel := e.bounded(ctx)
 	defer cancel()
-	reader, err := e.readers.acquire(ctx)
+	q := newQuery(e, ctx, sink)
+	reader, err := e.readers.acquire(ctx, q.lingers)
 	if err != nil {
 		return QueryDone{}, err
 	}
-	done, err := e.queryOn(ctx, reader, text, args, sink)
+	err = q.on(reader, text, args)
 	if closing := e.readers.release(reader); closing != nil {
 		err = errors.Join(err, closing)
 	}
-	return done, err
+	return q.finish(err)
 }
 
-// queryOn runs one read on a reader that the caller has acquired.
-func (e *Engine) queryOn(ctx context.Context, reader *reader, text string, args []*commandpb.Argument, sink Sink) (QueryDone, error) {
-	q := &query{engine: e, ctx: ctx, reader: reader, sink: sink}
-	reader.tick = q.tick
-	interrupted := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		q.interrupt()
-		close(interrupted)
-	})
-	q.done.Index = e.Applied()
-	generation := e.generation.Load()
-	err := q.run(text, args)
-	e.noteDamage(generation, err)
-	if !stop() {
-		<-interrupted // the reader's next user must not get it
+// ErrLingers says that a read is not over in a moment.
+var ErrLingers = errors.New("the read is not over in a moment")
+
+// Quick is Query for a read that is over in a moment: it waits for nothing, and so needs no context to end its waiting. A
+// read that would wait for a reader, takes more than stepsPerTick steps of SQLite's virtual machine or has more than
+// bufferBytes of rows ends with ErrLingers; the caller then runs Query. With any error nothing has reached the sink, unless
+// it is the sink's own.
+func (e *Engine) Quick(text string, args []*commandpb.Argument, sink Sink) (QueryDone, error) {
+	if err := e.Quarantined(); err != nil {
+		return QueryDone{}, err
 	}
-	return q.done, q.explain(err)
+	reader := e.readers.acquireNow()
+	if reader == nil {
+		return QueryDone{}, ErrLingers
+	}
+	q := newQuery(e, context.Background(), sink)
+	q.quick = true
+	err := q.on(reader, text, args)
+	if closing := e.readers.release(reader); closing != nil {
+		err = errors.Join(err, closing)
+	}
+	return q.finish(err)
+}
+
+// bounded gives a context that ends later, or never, the end that Config.ReaderTimeout sets.
+func (e *Engine) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if end, has := ctx.Deadline(); has && time.Until(end) <= e.config.ReaderTimeout {
+		return ctx, func() {}
+	}
+	return context.WithTimeoutCause(ctx, e.config.ReaderTimeout, ErrReaderTimeout)
 }
 
 // query is one read on its way.
@@ -75,6 +96,11 @@ type query struct {
 	reader *reader
 	sink   Sink
 	done   QueryDone
+	// quick says that the read ends with ErrLingers where another would wait, or take long.
+	quick bool
+	// shape is sent before the first row, and shaped says that it was.
+	shape  []Column
+	shaped bool
 	// packed holds rows that the sink has not had yet; ends are where each of them ends.
 	packed []byte
 	ends   []int
@@ -87,17 +113,75 @@ type query struct {
 	since time.Time
 }
 
+func newQuery(e *Engine, ctx context.Context, sink Sink) *query {
+	return &query{engine: e, ctx: ctx, sink: sink}
+}
+
+// lingers tells the sink that the read takes its time.
+func (q *query) lingers() {
+	if sink, wants := q.sink.(Lingerer); wants {
+		sink.Lingers()
+	}
+}
+
+// on runs the read on a reader that the caller has acquired. The last rows have not gone to the sink then: finish sends
+// them, when the reader may serve others.
+func (q *query) on(reader *reader, text string, args []*commandpb.Argument) error {
+	e := q.engine
+	q.reader, reader.tick = reader, q.tick
+	settled := func() {}
+	if !q.quick {
+		settled = q.endWithContext()
+	}
+	q.done.Index = e.Applied()
+	generation := e.generation.Load()
+	err := q.run(text, args)
+	e.noteDamage(generation, err)
+	settled()
+	q.reader = nil
+	return q.explain(err)
+}
+
+// endWithContext interrupts the read when its context ends. The caller calls settled when the read has ended: after it no
+// interrupt is on its way, which the reader's next user would get.
+func (q *query) endWithContext() (settled func()) {
+	interrupted := make(chan struct{})
+	stop := context.AfterFunc(q.ctx, func() {
+		q.interrupt()
+		close(interrupted)
+	})
+	return func() {
+		if !stop() {
+			<-interrupted
+		}
+	}
+}
+
+// finish hands the rows that are left to the sink, unless the read has failed.
+func (q *query) finish(err error) (QueryDone, error) {
+	if err == nil {
+		err = q.deliver()
+	}
+	return q.done, err
+}
+
 // sinkError is an error of the sink, which is returned as it is.
 type sinkError struct{ error }
 
 // explain replaces the error of an interrupted statement by what interrupted it.
 func (q *query) explain(err error) error {
+	if err == nil {
+		return nil
+	}
 	var fromSQLite *sqlite.Error
 	var fromSink sinkError
 	switch {
 	case errors.As(err, &fromSink):
 		return fromSink.error
 	case errors.As(err, &fromSQLite) && fromSQLite.Code == sqlite.CodeInterrupt:
+		if q.quick {
+			return ErrLingers
+		}
 		if cause := context.Cause(q.ctx); cause != nil {
 			return fmt.Errorf("the read was interrupted: %w", cause)
 		}
@@ -107,10 +191,12 @@ func (q *query) explain(err error) error {
 }
 
 func (q *query) run(text string, args []*commandpb.Argument) error {
-	if err := q.engine.readers.step(q.ctx); err != nil {
-		return err
+	if !q.quick { // which takes less than the wait for a turn would
+		if err := q.engine.readers.step(q.ctx, q.lingers); err != nil {
+			return err
+		}
+		defer q.engine.readers.stepped()
 	}
-	defer q.engine.readers.stepped()
 	q.using.Lock()
 	defer q.using.Unlock()
 	q.since = time.Now()
@@ -153,41 +239,45 @@ func (q *query) interrupt() {
 // sliceTime is for how long a read steps before it lets the next one have its turn.
 const sliceTime = 5 * time.Millisecond
 
-// tick is SQLite's progress callback: a long statement gives up its turn every now and then, and takes it again behind
+// tick is SQLite's progress callback; true ends the statement. A long statement gives up its turn every now and then, and takes it again behind
 // those that wait. Without it a few statements that compute and compute would keep every other read from its first row.
-func (q *query) tick() {
+func (q *query) tick() (stop bool) {
+	if q.quick {
+		return true
+	}
+	q.lingers()
 	if time.Since(q.since) < sliceTime {
-		return
+		return false
 	}
 	q.engine.readers.stepped()
 	q.engine.readers.turns <- struct{}{}
 	q.since = time.Now()
+	return false
 }
 
 // bufferBytes is how many bytes of rows are packed before the sink gets them. A turn to step is given up and taken
 // again between, which for every row would cost as much as the row.
 const bufferBytes = 32 << 10
 
-// stream steps the statement and feeds the sink. The caller has a turn to step, and has it again afterwards.
+// stream steps the statement and feeds the sink, but for the last rows. The caller has a turn to step, and has it again
+// afterwards.
 func (q *query) stream(stmt *sqlite.Stmt) error {
 	row, err := stmt.Step()
 	if err != nil {
 		return err
 	}
-	shape := columns(stmt) // after the step, which prepares again if the schema has changed
-	if len(shape) > 0 {
-		if err := q.pause(func() error { return q.sink.Columns(shape) }); err != nil {
-			return err
-		}
-	}
+	q.shape = columns(stmt) // after the step, which prepares again if the schema has changed
 	for row {
 		if q.stmt == nil { // ended while the sink waited
 			return fmt.Errorf("the read was interrupted: %w", context.Cause(q.ctx))
 		}
-		q.packed = appendRow(q.packed, stmt, len(shape))
+		q.packed = appendRow(q.packed, stmt, len(q.shape))
 		q.ends = append(q.ends, len(q.packed))
 		if len(q.packed) >= bufferBytes {
-			if err := q.pause(q.deliver); err != nil {
+			if q.quick {
+				return ErrLingers
+			}
+			if err := q.pause(); err != nil {
 				return err
 			}
 			if q.stmt == nil {
@@ -198,15 +288,16 @@ func (q *query) stream(stmt *sqlite.Stmt) error {
 			return err
 		}
 	}
-	return q.pause(q.deliver)
+	return nil
 }
 
-// pause gives up the connection and the turn to step while the sink may wait. It has both again when it returns, even if
-// the context has ended: the others that step give up theirs soon.
-func (q *query) pause(use func() error) error {
+// pause gives up the connection and the turn to step while the sink, which may wait, gets the rows. It has both again when it
+// returns, even if the context has ended: the others that step give up theirs soon.
+func (q *query) pause() error {
 	q.using.Unlock()
 	q.engine.readers.stepped()
-	err := use()
+	q.lingers()
+	err := q.deliver()
 	q.engine.readers.turns <- struct{}{}
 	q.using.Lock()
 	q.since = time.Now()
@@ -216,8 +307,14 @@ func (q *query) pause(use func() error) error {
 	return nil
 }
 
-// deliver hands the packed rows to the sink.
+// deliver hands the packed rows to the sink, and before the first the columns.
 func (q *query) deliver() error {
+	if !q.shaped && len(q.shape) > 0 {
+		q.shaped = true
+		if err := q.sink.Columns(q.shape); err != nil {
+			return err
+		}
+	}
 	begin := 0
 	for _, end := range q.ends {
 		if err := q.sink.Row(q.packed[begin:end]); err != nil {

@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
+	"reflect"
 	"runtime"
 	"strings"
 	"sync"
@@ -54,7 +56,7 @@ func TestQueryCancel(t *testing.T) {
 func TestLateInterrupt(t *testing.T) {
 	e := openEngine(t, Config{MaxReaders: 1})
 	ctx, cancel := context.WithCancel(t.Context())
-	s := &rows{onRow: func() error { // the statement has ended, its last row is delivered
+	s := &rows{onRow: func() error { // nothing steps: the interrupt finds no statement to strike
 		cancel()
 		for reader := range e.readers.busy {
 			for !reader.users.conn.Interrupted() {
@@ -63,8 +65,8 @@ func TestLateInterrupt(t *testing.T) {
 		}
 		return nil
 	}}
-	if _, err := e.Query(ctx, "select 1", nil, s); err != nil {
-		t.Errorf("the read that was done: %v", err)
+	if _, err := e.Query(ctx, manyRows, nil, s); !errors.Is(err, context.Canceled) {
+		t.Errorf("the read that was cancelled: %v", err)
 	}
 	if got := rowsOf(t, e, "select 2"); got != "2" {
 		t.Errorf("the next read: %s", got)
@@ -91,7 +93,7 @@ func TestSlowClientsDoNotStopOthers(t *testing.T) {
 		slow.Go(func() {
 			var once sync.Once
 			s := &rows{onRow: func() error { once.Do(inSink.Done); <-release; return nil }}
-			if _, err := e.Query(t.Context(), "select 1", nil, s); err != nil {
+			if _, err := e.Query(t.Context(), manyRows, nil, s); err != nil {
 				t.Error(err)
 			}
 		})
@@ -109,11 +111,121 @@ func TestSlowClientsDoNotStopOthers(t *testing.T) {
 		}
 		return nil
 	}}
-	if _, err := e.Query(t.Context(), "select 2", nil, stuck); err != nil {
+	if _, err := e.Query(t.Context(), manyRows, nil, stuck); err != nil {
 		t.Error(err)
 	}
 	close(release)
 	slow.Wait()
+}
+
+// A client that does not take the rows of a short read holds no reader: the read has ended before its rows leave.
+func TestShortReadHoldsNoReader(t *testing.T) {
+	e := openEngine(t, Config{MaxReaders: 1})
+	s := &rows{onRow: func() error {
+		if got := rowsOf(t, e, "select 2"); got != "2" {
+			t.Errorf("beside it: %s", got)
+		}
+		return nil
+	}}
+	if _, err := e.Query(t.Context(), "select 1", nil, s); err != nil || len(s.rows) != 1 {
+		t.Errorf("%v, %v", s.rows, err)
+	}
+}
+
+// lingering is a Sink that counts how often it is told that the read takes its time.
+type lingering struct {
+	rows
+	told int
+	on   func()
+}
+
+func (s *lingering) Lingers() {
+	if s.told++; s.told == 1 && s.on != nil {
+		s.on()
+	}
+}
+
+// A sink hears of a read that is not over in a moment, and of no other.
+func TestLingers(t *testing.T) {
+	e := openEngine(t, Config{MaxReaders: 2})
+	for sql, lingers := range map[string]bool{"select 1": false, manyRows: true, counting(20_000): true} {
+		s := new(lingering)
+		if _, err := e.Query(t.Context(), sql, nil, s); err != nil || (s.told > 0) != lingers {
+			t.Errorf("%q: told %d times, %v", sql, s.told, err)
+		}
+	}
+	for range cap(e.readers.turns) {
+		e.readers.turns <- struct{}{}
+	}
+	waits := &lingering{on: e.readers.stepped} // the turn that it waits for
+	if _, err := e.Query(t.Context(), "select 1", nil, waits); err != nil || waits.told == 0 {
+		t.Errorf("waiting for a turn: told %d times, %v", waits.told, err)
+	}
+}
+
+// Quick answers as Query does what is over in a moment. Of anything else it leaves no trace: neither at the sink nor on the
+// reader.
+func TestQuick(t *testing.T) {
+	e := openEngine(t, Config{MaxReaders: 1})
+	newLog(t).must(e, "create table t(a)", "insert into t values(1), (2)")
+	for _, sql := range []string{"select a from t", "select a from t where a = ?", "select 1 where 0", "pragma table_info(t)", "explain select 1"} {
+		var args []*commandpb.Argument
+		if strings.Contains(sql, "?") {
+			args = append(args, integer(2))
+		}
+		var want, got rows
+		if _, err := e.Query(t.Context(), sql, args, &want); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.Quick(sql, args, &got); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%q: %v, %v; Query says %v", sql, got, err, want)
+		}
+	}
+	refused := func(what, sql string, cause error) {
+		t.Helper()
+		var s rows
+		if _, err := e.Quick(sql, nil, &s); !errors.Is(err, cause) {
+			t.Errorf("%s: %v, want %v", what, err, cause)
+		}
+		if s.columns != nil || s.rows != nil {
+			t.Errorf("%s: the sink got %v", what, s)
+		}
+		if got := rowsOf(t, e, "select count(*) from t"); got != "2" {
+			t.Errorf("after %s: %s", what, got)
+		}
+	}
+	for range 3 {
+		refused("a long read", counting(1000), ErrLingers)
+		refused("many rows", manyRows, ErrLingers)
+		refused("a write", "insert into t values(3)", ErrNotRead)
+		refused("two statements", "select 1; select 2", ErrSeveral)
+	}
+	inUse := &rows{onRow: func() error {
+		if _, err := e.Quick("select 1", nil, new(rows)); err != ErrLingers {
+			t.Errorf("with every reader in use: %v", err)
+		}
+		return nil
+	}}
+	if _, err := e.Query(t.Context(), manyRows, nil, inUse); err != nil {
+		t.Error(err)
+	}
+	_, resume := e.readers.hold(true)
+	if _, err := e.Quick("select 1", nil, new(rows)); err != ErrLingers {
+		t.Errorf("while reads are held up: %v", err)
+	}
+	resume()
+	gone := errors.New("gone")
+	if _, err := e.Quick("select 1", nil, &rows{onRow: func() error { return gone }}); err != gone {
+		t.Errorf("the sink's error: %v", err)
+	}
+}
+
+// manyRows has two rows that come one by one, because each fills a buffer.
+const manyRows = "select zeroblob(40000) from (values(1), (2))"
+
+// counting is a read of one row that takes so many turns of a loop.
+func counting(n int) string {
+	return fmt.Sprintf("with recursive n(i) as (select 1 union all select i + 1 from n where i < %d) select count(*) from n", n)
 }
 
 // Query runs one read and nothing else, and returns its sink's errors as they are.

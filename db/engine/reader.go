@@ -14,7 +14,8 @@ import (
 //
 //   - how many reads are open (slots): a client that does not take its rows holds a slot and nothing else;
 //   - how many of them step at one moment (turns): one less than the cores, so that the applier always has one. A read
-//     gives up its turn while its sink waits for the client, and every few milliseconds to those that wait for one.
+//     gives up its turn while its sink waits for the client, and every few milliseconds to those that wait for one. Quick
+//     ones, which step for some tens of microseconds at most, need none.
 //
 // A fixed pool would have to be as large as the number of slow clients, or let them stop the fast ones.
 type readers struct {
@@ -43,8 +44,8 @@ type readers struct {
 type reader struct {
 	users *preparer
 	age   int
-	// tick is called now and then while a statement steps; it is that of the read that uses the reader.
-	tick func()
+	// tick is called now and then while a statement steps, and ends it with true; it is that of the read that uses the reader.
+	tick func() (stop bool)
 	// began numbers the read that uses it.
 	began uint64
 }
@@ -71,21 +72,24 @@ func openReader(e *Engine) (*sqlite.Conn, error) {
 	return conn, nil
 }
 
-// progress is SQLite's callback. It never interrupts: Interrupt does.
-func (r *reader) progress() bool {
-	r.tick()
-	return false
-}
+// progress is SQLite's callback.
+func (r *reader) progress() (stop bool) { return r.tick() }
 
 // ErrReadersBusy says that a read has waited for one of Config.MaxReaders (sql.max_readers) until its context ended.
 var ErrReadersBusy = errors.New("every reader of this node is in use")
 
-// acquire returns a reader that is the caller's until release. It waits while all are in use.
-func (r *readers) acquire(ctx context.Context) (*reader, error) {
+// acquire returns a reader that is the caller's until release. It waits while all are in use; before it does, it calls
+// waits.
+func (r *readers) acquire(ctx context.Context, waits func()) (*reader, error) {
 	select {
 	case r.slots <- struct{}{}:
-	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: waiting for one of %d readers (sql.max_readers): %w", ErrReadersBusy, cap(r.slots), context.Cause(ctx))
+	default:
+		waits()
+		select {
+		case r.slots <- struct{}{}:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: waiting for one of %d readers (sql.max_readers): %w", ErrReadersBusy, cap(r.slots), context.Cause(ctx))
+		}
 	}
 	for {
 		found, held, err := r.take()
@@ -95,6 +99,7 @@ func (r *readers) acquire(ctx context.Context) (*reader, error) {
 			}
 			return found, err
 		}
+		waits()
 		select {
 		case <-held:
 		case <-ctx.Done():
@@ -102,6 +107,20 @@ func (r *readers) acquire(ctx context.Context) (*reader, error) {
 			return nil, fmt.Errorf("waiting for the write-ahead log to be begun anew: %w", context.Cause(ctx))
 		}
 	}
+}
+
+// acquireNow is acquire without waiting: nil if there is something to wait for, or no reader can be opened.
+func (r *readers) acquireNow() *reader {
+	select {
+	case r.slots <- struct{}{}:
+	default:
+		return nil
+	}
+	found, _, _ := r.take() // whoever is not served here asks again, and hears why
+	if found == nil {
+		<-r.slots
+	}
+	return found
 }
 
 // hold waits for a moment at which no read runs, and makes it last until resume is called: the channel is closed then, and
@@ -207,8 +226,17 @@ func (r *readers) oldest() uint64 {
 	return oldest
 }
 
-// step waits for a turn to step; stepped ends it.
-func (r *readers) step(ctx context.Context) error {
+// step waits for a turn to step, and calls waits before it does; stepped ends the turn.
+func (r *readers) step(ctx context.Context, waits func()) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	select {
+	case r.turns <- struct{}{}:
+		return nil
+	default:
+		waits()
+	}
 	select {
 	case r.turns <- struct{}{}:
 		return nil

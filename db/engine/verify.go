@@ -226,7 +226,7 @@ func (h *contentHasher) table(name, sql string) error {
 		if h.ctx.Err() != nil {
 			return context.Cause(h.ctx)
 		}
-		if err := h.readers.step(h.ctx); err != nil {
+		if err := h.readers.step(h.ctx, func() {}); err != nil {
 			return err
 		}
 		more, err = h.some(stmt)

@@ -157,7 +157,7 @@ func TestNewerVerificationsEndOlderOnes(t *testing.T) {
 	l.bootstrap(nil)
 	e := openEngine(t, Config{})
 	for range cap(e.readers.turns) { // nothing is hashed
-		if err := e.readers.step(t.Context()); err != nil {
+		if err := e.readers.step(t.Context(), func() {}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -218,7 +218,7 @@ func TestVerificationOnItsWay(t *testing.T) {
 	e := openEngine(t, Config{})
 	l.must(e, "create table t(a); insert into t with recursive n(i) as (select 1 union all select i + 1 from n limit 1000) select i from n")
 	step := func() {
-		if err := e.readers.step(t.Context()); err != nil {
+		if err := e.readers.step(t.Context(), func() {}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -28,7 +28,7 @@ func TestOptionSets(t *testing.T) {
 		}{
 			{writer, "journal_mode", "wal"}, {writer, "synchronous", "1"}, {writer, "auto_vacuum", "2"}, {writer, "page_size", "4096"},
 			{writer, "temp_store", "2"}, {writer, "cache_size", "-65536"}, {writer, "mmap_size", "0"}, {writer, "wal_autocheckpoint", "0"},
-			{writer, "journal_size_limit", "67108864"}, {writer, "busy_timeout", "0"}, {writer, "trusted_schema", "0"}, {writer, "secure_delete", "0"},
+			{writer, "journal_size_limit", "67108864"}, {writer, "busy_timeout", "5000"}, {writer, "trusted_schema", "0"}, {writer, "secure_delete", "0"},
 			{writer, "foreign_keys", "0"}, {writer, "query_only", "0"},
 			{reader, "query_only", "1"}, {reader, "busy_timeout", "5000"}, {reader, "cache_size", "-8192"}, {reader, "trusted_schema", "0"},
 			{reader, "mmap_size", "2147418112"},

@@ -100,7 +100,7 @@ const (
 	WriterCacheBytes  = 64 << 20      // page cache of the writer
 	ReaderCacheBytes  = 8 << 20       // page cache of a reader, in front of the memory map
 	ReaderMapBytes    = 2147418112    // memory map of a reader: SQLite's maximum, 2 GiB less 64 KiB
-	ReaderBusyMillis  = 5000          // a reader waits this long for WAL recovery
+	BusyMillis        = 5000          // a connection waits this long for a lock of the WAL, which is held for moments only
 	WALSizeLimitBytes = 64 << 20      // size to which a reset WAL file is cut
 	maxPatternBytes   = 1000          // of LIKE and GLOB, whose time is the product of text and pattern
 	analysisLimit     = 0             // ANALYZE reads whole indexes
@@ -128,8 +128,8 @@ func guards() ([]ConfigValue, []LimitValue) {
 // WriterOptions are those of the one connection that writes, with the clock that entries set. It creates the database
 // if there is none. The caller appends what the cluster decides: foreign_keys, recursive_triggers, limits.
 //
-// There is no memory map and no automatic checkpoint; a busy database is an error at once, because there is no other
-// writer.
+// There is no memory map and no automatic checkpoint. There is no other writer either, but a reader that comes upon the
+// header of the WAL's index while it is being changed takes the writer's lock to look again (wal.c, walIndexReadHdr).
 func WriterOptions(clock *Clock) Options {
 	configs, limits := guards()
 	return Options{
@@ -150,7 +150,7 @@ func WriterOptions(clock *Clock) Options {
 			{Name: "journal_size_limit", Value: strconv.Itoa(WALSizeLimitBytes)},
 			{Name: "secure_delete", Value: "0", Want: "0"},
 			{Name: "analysis_limit", Value: strconv.Itoa(analysisLimit)},
-			{Name: "busy_timeout", Value: "0", Want: "0"},
+			{Name: "busy_timeout", Value: strconv.Itoa(BusyMillis), Want: strconv.Itoa(BusyMillis)},
 		},
 	}
 }
@@ -170,7 +170,7 @@ func ReaderOptions() Options {
 			{Name: "temp_store", Value: tempStore, Want: "2"},
 			{Name: "mmap_size", Value: strconv.Itoa(ReaderMapBytes)},
 			{Name: "cache_size", Value: kibibytes(ReaderCacheBytes)},
-			{Name: "busy_timeout", Value: strconv.Itoa(ReaderBusyMillis), Want: strconv.Itoa(ReaderBusyMillis)},
+			{Name: "busy_timeout", Value: strconv.Itoa(BusyMillis), Want: strconv.Itoa(BusyMillis)},
 		},
 	}
 }
@@ -188,7 +188,7 @@ func CheckpointOptions() Options {
 			{Name: "mmap_size", Value: "0"},
 			{Name: "wal_autocheckpoint", Value: "0", Want: "0"},
 			{Name: "journal_size_limit", Value: strconv.Itoa(WALSizeLimitBytes)},
-			{Name: "busy_timeout", Value: "0", Want: "0"},
+			{Name: "busy_timeout", Value: strconv.Itoa(BusyMillis), Want: strconv.Itoa(BusyMillis)},
 		},
 	}
 }

@@ -52,6 +52,11 @@ func Limit(m proto.Message) int {
 // AppendFrame appends m as a frame. A message above its [Limit] is refused with [ErrFrameTooLarge]; dst is returned
 // unchanged with every error.
 func AppendFrame(dst []byte, m proto.Message) ([]byte, error) {
+	if frame, is := m.(*sqlpb.ServerFrame); is {
+		if framed, ok := appendServerFrame(dst, frame, MaxClientFrame); ok {
+			return framed, nil
+		}
+	}
 	size := proto.Size(m)
 	if limit := Limit(m); size > limit {
 		return dst, fmt.Errorf("%w: %s has %d bytes and may have %d", ErrFrameTooLarge, name(m), size, limit)
@@ -166,13 +171,6 @@ func truncated(err error, have, length int) error {
 		return fmt.Errorf("%w: %d of %d bytes arrived", ErrFrameTruncated, have, length)
 	}
 	return fmt.Errorf("reading a frame: %w", err)
-}
-
-func unmarshal(frame []byte, m proto.Message) error {
-	if err := proto.Unmarshal(frame, m); err != nil {
-		return fmt.Errorf("%w: %d bytes that are no %s: %w", ErrFrame, len(frame), name(m), err)
-	}
-	return nil
 }
 
 func name(m proto.Message) string { return string(m.ProtoReflect().Descriptor().Name()) }

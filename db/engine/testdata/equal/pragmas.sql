@@ -85,7 +85,7 @@ pragma recursive_triggers
 >>> 0
 --- a read: busy_timeout
 pragma busy_timeout
->>> 0
+>>> 5000
 --- a read: query_only
 pragma query_only
 >>> 0
