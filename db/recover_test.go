@@ -47,6 +47,13 @@ func TestRecover(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// The status is as old as a tick: it may still show an entry as uncommitted that has been acknowledged since.
+	eventually(t, "waiting for the leader to say that all is committed", func() error {
+		if s := c.nodes[leader].Status().Raft; s.Last.Index != s.Commit {
+			return fmt.Errorf("the log ends at %v, and %d is committed", s.Last, s.Commit)
+		}
+		return nil
+	})
 	ctx, cancel := context.WithCancel(t.Context())
 	written := make(chan error, 1)
 	go func() {
