@@ -152,7 +152,7 @@ func (f *snapshotFigure) join(p *process) {
 func (f *snapshotFigure) cut(p *process) {
 	p.launch()
 	for quarter := int64(1); quarter <= 3; quarter++ {
-		eventually(f.t, "another quarter to be there", func(context.Context) error {
+		eventuallyWithin(f.t, 10*patience, "another quarter to be there", func(context.Context) error {
 			there, whole := arrived(p)
 			if whole == 0 || there < whole*quarter/4 {
 				return fmt.Errorf("%d of %d bytes", there, whole)

@@ -203,6 +203,12 @@ func (p *process) eventually(what string, try func(context.Context) error) {
 
 func eventually(t *testing.T, what string, try func(context.Context) error) {
 	t.Helper()
+	eventuallyWithin(t, patience, what, try)
+}
+
+// eventuallyWithin is eventually for what takes its time.
+func eventuallyWithin(t *testing.T, patience time.Duration, what string, try func(context.Context) error) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	ticker := time.NewTicker(20 * time.Millisecond)

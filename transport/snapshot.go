@@ -149,6 +149,7 @@ type snapshotSender struct {
 	timer  *time.Timer // ends it when nothing moves
 	source SnapshotSource
 	packer *packer
+	worth  worth
 	chunk  peerpb.SnapshotChunk
 	tally  SnapshotTally
 	sum    *tallies // of all ways
@@ -199,11 +200,17 @@ func (s *snapshotSender) sendChunk(stream snapshotStream, wish *peerpb.SnapshotW
 	if err != nil {
 		return fmt.Errorf("reading chunk %d: %w", wish.Number, err)
 	}
-	s.chunk.Number, s.chunk.Blocks, s.chunk.Content = wish.Number, blocks, content
-	s.packer.pack(&s.chunk)
+	s.chunk.Number, s.chunk.Blocks, s.chunk.Content, s.chunk.Unpacked = wish.Number, blocks, content, 0
+	began := time.Now()
+	if s.worth.packs() {
+		s.packer.pack(&s.chunk)
+		s.worth.packed(len(content), len(s.chunk.Content), time.Since(began))
+		began = time.Now()
+	}
 	if err := errors.Join(stream.Send(&s.chunk), stream.Flush()); err != nil {
 		return err
 	}
+	s.worth.sent(len(s.chunk.Content), time.Since(began))
 	one := SnapshotTally{Chunks: 1, Content: int64(len(content)), Wire: int64(len(s.chunk.Content))}
 	s.tally.add(one)
 	s.sum.add(one)

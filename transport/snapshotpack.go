@@ -3,6 +3,7 @@ package transport
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -43,6 +44,53 @@ func (p *packer) pack(chunk *peerpb.SnapshotChunk) {
 }
 
 func (p *packer) close() error { return p.encoder.Close() }
+
+// worth weighs whether compressing is worth its time: on a slow network it saves more than it costs, on a fast one it is what a
+// transfer waits for. All is measured on the way. The zero value is ready.
+type worth struct {
+	chunks int // weighed so far
+	// pack and send are in seconds a byte, the latter of what travels; ratio is what compressing leaves of a byte.
+	pack, send, ratio float64
+}
+
+const (
+	// worthTried is how many chunks are compressed at first, and worthAgain of how many one is, whatever was found: content
+	// changes, and so do networks.
+	worthTried = 4
+	worthAgain = 32
+	// worthWeight is how much one chunk counts beside those before it.
+	worthWeight = 0.25
+)
+
+// packs reports whether the next chunk is to be compressed.
+func (w *worth) packs() bool {
+	tried := w.chunks < worthTried || w.chunks%worthAgain == 0
+	w.chunks++
+	return tried || w.pack < (1-w.ratio)*w.send
+}
+
+// packed notes that bytes were compressed to fewer.
+func (w *worth) packed(bytes, fewer int, took time.Duration) {
+	if bytes > 0 {
+		weigh(&w.pack, took.Seconds()/float64(bytes))
+		weigh(&w.ratio, float64(fewer)/float64(bytes))
+	}
+}
+
+// sent notes that bytes have left.
+func (w *worth) sent(bytes int, took time.Duration) {
+	if bytes > 0 {
+		weigh(&w.send, took.Seconds()/float64(bytes))
+	}
+}
+
+func weigh(average *float64, one float64) {
+	if *average == 0 {
+		*average = one
+		return
+	}
+	*average += worthWeight * (one - *average)
+}
 
 // unpacker is the other end's. No content makes it use more than a few MiB, whatever it says of itself.
 type unpacker struct {
