@@ -42,12 +42,41 @@ var (
 	ErrSessionOrder = errors.New("the session has written something newer since")
 )
 
+// maxKnownSessions bounds sessionStatements.known.
+const maxKnownSessions = 1 << 13
+
 // sessionStatements are those of the table of sessions.
 type sessionStatements struct {
 	find, store, sweep *sqlite.Stmt
 	// encoded is the memory that a result is encoded in.
 	encoded []byte
+	// known is what some rows say, as of the open transaction: nearly every write is its session's next one, for which
+	// nothing else of the row matters.
+	known map[[16]byte]knownSession
 }
+
+// knownSession is a part of a row.
+type knownSession struct {
+	seq  uint64
+	time int64
+}
+
+// next reports whether a command is known to be the next write of a session whose row counts.
+func (s *sessionStatements) next(c *commandpb.Command, now int64) bool {
+	row, known := s.known[[16]byte(c.Session)]
+	return known && c.Seq > row.seq && now-row.time < int64(SessionLifetime+sessionMargin)
+}
+
+// note remembers what was stored.
+func (s *sessionStatements) note(c *commandpb.Command, now int64) {
+	if s.known == nil || len(s.known) >= maxKnownSessions {
+		s.known = make(map[[16]byte]knownSession)
+	}
+	s.known[[16]byte(c.Session)] = knownSession{c.Seq, now}
+}
+
+// forget is called when rows may have become others than were stored.
+func (s *sessionStatements) forget() { s.known = nil }
 
 // numbered reports whether a command is a session's write.
 func numbered(c *commandpb.Command) bool { return len(c.Session) == 16 && c.Seq != 0 }
@@ -55,7 +84,7 @@ func numbered(c *commandpb.Command) bool { return len(c.Session) == 16 && c.Seq 
 // recall returns the result of a command that must not be executed, because its session has written it before or may have.
 // It is nil for all others. The clock is set.
 func (w *writer) recall(index raft.Index, c *commandpb.Command) (*Result, error) {
-	if !numbered(c) {
+	if !numbered(c) || w.own.session.next(c, w.state.time) {
 		return nil, nil
 	}
 	find := w.own.session.find
@@ -121,7 +150,11 @@ func (w *writer) remember(c *commandpb.Command, r *Result) error {
 		store.BindInt64(4, w.state.time), store.BindBlob(5, encoded)); err != nil {
 		return err
 	}
-	return once(store)
+	if err := once(store); err != nil {
+		return err
+	}
+	w.own.session.note(c, w.state.time)
+	return nil
 }
 
 // sweep removes the rows that count for nothing any more, at entries that every replica agrees on.

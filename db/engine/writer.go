@@ -88,6 +88,7 @@ func (w *writer) load() error {
 		return err
 	}
 	w.state, w.changed = *s, false
+	w.own.session.forget()
 	w.meter.limits = s.limits
 	s.limits.limit(w.conn)
 	for name, on := range map[string]bool{"foreign_keys": s.limits.foreignKeys, "recursive_triggers": s.limits.recursiveTriggers} {
@@ -147,6 +148,7 @@ func (w *writer) settle() error {
 // undone puts the state back to what was committed, after the transaction was rolled back.
 func (w *writer) undone(committed *state) {
 	w.state, w.changed = *committed, false
+	w.own.session.forget()
 }
 
 func (w *writer) close() error {
