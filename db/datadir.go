@@ -17,6 +17,7 @@ import (
 //
 //	node.json    written last when a node is made, by rename: a directory that has it is whole
 //	node.json.new  there while a node is being made; with it and without node.json the rest is a torso
+//	joining.key    the key of a node that is about to join; it outlives a torso
 //	quarantine   why the database is not to be used, while it is not; replaced by rename
 //	LOCK         flocked while a process uses the directory
 type directory struct {
@@ -111,7 +112,7 @@ func (d *directory) load() (node nodeFile, ok bool, err error) {
 	if _, err := node.cluster(); err != nil || node.Node == 0 {
 		return node, false, fmt.Errorf("%s names no cluster and node", d.file("node.json"))
 	}
-	return node, true, nil
+	return node, true, d.forgetJoining()
 }
 
 func (d *directory) clearTorso() error {
@@ -129,6 +130,17 @@ func (d *directory) clearTorso() error {
 			return fmt.Errorf("%s holds %s but no node.json: it is not a whole data directory; restore node.json, or give an empty directory with --data",
 				d.path, part)
 		}
+	}
+	return nil
+}
+
+// joiningKey is the file of the key that a node joins with, until it has.
+const joiningKey = "joining.key"
+
+// forgetJoining removes that key, which a whole node has in its tls directory.
+func (d *directory) forgetJoining() error {
+	if err := os.Remove(d.file(joiningKey)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("removing the key of a join that is done: %w", err)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/rsqld/rsqld/db/command/commandpb"
+	"github.com/rsqld/rsqld/db/engine"
 	"github.com/rsqld/rsqld/raft"
 	"github.com/rsqld/rsqld/raft/wal"
 	"github.com/rsqld/rsqld/transport"
@@ -48,15 +50,19 @@ func (n *Node) join(ctx context.Context, address string) error {
 	if err != nil {
 		return err
 	}
-	request, err := identity.NewRequest()
-	if err != nil {
-		return fmt.Errorf("making the node's key: %w", err)
-	}
 	if err := n.dir.begin(); err != nil {
+		return err
+	}
+	request, err := n.joiningKey()
+	if err != nil {
 		return err
 	}
 	answer, err := n.askToJoin(ctx, token, request, address)
 	if err != nil {
+		if strings.Contains(err.Error(), engine.ErrMemberRemoved.Error()) {
+			// The node that this key once stood for is gone for good. The next attempt is another node's.
+			err = errors.Join(err, os.Remove(n.dir.file(joiningKey)))
+		}
 		return fmt.Errorf("joining through %s: %w", strings.Join(n.config.Join, ", "), err)
 	}
 	id, err := request.Complete(answer.Certificate, answer.Ca)
@@ -84,7 +90,27 @@ func (n *Node) join(ctx context.Context, address string) error {
 	if err := log.Close(); err != nil {
 		return fmt.Errorf("closing the log: %w", err)
 	}
-	return n.dir.commit(n.self)
+	if err := n.dir.commit(n.self); err != nil {
+		return err
+	}
+	return n.dir.forgetJoining()
+}
+
+// joiningKey returns the key that this directory joins with: that of an attempt before, which may have been admitted
+// without its knowing, or a new one.
+func (n *Node) joiningKey() (*identity.Request, error) {
+	path := n.dir.file(joiningKey)
+	request, err := identity.LoadRequest(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return request, err
+	}
+	if request, err = identity.NewRequest(); err != nil {
+		return nil, fmt.Errorf("making the node's key: %w", err)
+	}
+	if err := request.Save(path); err != nil {
+		return nil, fmt.Errorf("saving the node's key: %w", err)
+	}
+	return request, nil
 }
 
 // askToJoin sends the request to one address after the other. A refusal is final; an answer that asks to come again, or

@@ -2,6 +2,7 @@ package db_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -123,5 +124,64 @@ func TestJoinNobody(t *testing.T) {
 	_, err := db.Open(ctx, db.Config{Data: t.TempDir(), Listen: "127.0.0.1:0", Join: []string{address}, Token: "@" + filepath.Join(first, "join-token")})
 	if err == nil || !strings.Contains(err.Error(), "joining through "+address) {
 		t.Errorf("joining nobody ends with %v", err)
+	}
+}
+
+// A node that was admitted and stopped before it knew it joins with the same key when it is started again: it is the same
+// member, and a token that admits one node has admitted one. Once that member is removed, the next attempt is another node's.
+func TestJoinInterrupted(t *testing.T) {
+	first := t.TempDir()
+	n1 := openNode(t, first)
+	admin := open(t, n1, first)
+	token := func() string {
+		t.Helper()
+		rows, err := control(t, admin, "token", "learner")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Trim(rows[0], "[]")
+	}
+	config := db.Config{Listen: "127.0.0.1:0", Join: []string{n1.Address()}, Learner: true}
+	config.Data, config.Token = t.TempDir(), token()
+	admitted := openWith(t, config)
+	closeNode(t, admitted)
+	key, err := os.ReadFile(filepath.Join(config.Data, "tls", "node.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// interrupted is a directory as the kill of a joining node leaves it behind.
+	interrupted := func() string {
+		t.Helper()
+		dir := t.TempDir()
+		for name, content := range map[string][]byte{"joining.key": key, "node.json.new": nil} {
+			if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return dir
+	}
+	hasKey := func(dir string) bool {
+		_, err := os.Stat(filepath.Join(dir, "joining.key"))
+		return err == nil
+	}
+
+	config.Data = interrupted()
+	again := openWith(t, config)
+	if again.ID() != admitted.ID() || hasKey(config.Data) {
+		t.Errorf("it is node %d, was admitted as %d; its key is still there: %v", again.ID(), admitted.ID(), hasKey(config.Data))
+	}
+	closeNode(t, again)
+	if _, err := control(t, admin, "remove", fmt.Sprint(admitted.ID())); err != nil {
+		t.Fatal(err)
+	}
+
+	config.Data, config.Token = interrupted(), token()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if _, err := db.Open(ctx, config); err == nil || !strings.Contains(err.Error(), "removed") || hasKey(config.Data) {
+		t.Errorf("joining with the key of a removed node: %v; its key is still there: %v", err, hasKey(config.Data))
+	}
+	if other := openWith(t, config); other.ID() == admitted.ID() {
+		t.Errorf("a removed node has come back as %d", other.ID())
 	}
 }

@@ -276,3 +276,45 @@ func TestSentinelsOfANode(t *testing.T) {
 		}
 	})
 }
+
+// TestPrepare proves that a statement which SQLite cannot compile is refused when it is prepared, with the place of the mistake in its own
+// text, and that anything else is not: whatever its parameters are, and inside a transaction too.
+func TestPrepare(t *testing.T) {
+	ways(t, func(t *testing.T, pool *sql.DB) {
+		execute(t, pool, "create table t(a, b)")
+		for query, offset := range map[string]int{"selec 1": 0, "insert into t values(?, ?": -1, "select nothere from t": 7, "delete from nowhere": -1} {
+			_, err := pool.Prepare(query)
+			var failed *driver.Error
+			if !errors.As(err, &failed) || failed.Code != 1 || failed.Offset != offset || strings.Contains(failed.SQL, "EXPLAIN") {
+				t.Errorf("%s: %#v", query, err)
+			}
+		}
+		tx, err := pool.Begin()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tx.Rollback()
+		for _, query := range []string{"insert into t values(?, :b)", "select 1;", "explain select 1", "", "-- nothing", "begin", "pragma user_version",
+			"insert into nowhere values(1); select 1", "savepoint s", "create table u(a)", "with x(a) as (select ?) update t set a = 1 from x"} {
+			statement, err := tx.Prepare(query)
+			if err != nil {
+				t.Errorf("%s: %v", query, err)
+				continue
+			}
+			statement.Close()
+		}
+		statement, err := tx.Prepare("insert into t values(?, ?)")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 3 {
+			if _, err := statement.Exec(i, "x"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var count int
+		if err := tx.QueryRow("select count(*) from t").Scan(&count); err != nil || count != 3 || tx.Commit() != nil {
+			t.Errorf("%d rows, %v", count, err)
+		}
+	})
+}

@@ -7,6 +7,7 @@ import (
 	"crypto/x509/pkix"
 	"errors"
 	"fmt"
+	"os"
 )
 
 // ErrRequest is the cause of the error for a certificate request that cannot be signed.
@@ -24,6 +25,33 @@ func NewRequest() (*Request, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the node's key: %w", err)
 	}
+	return requestOf(key)
+}
+
+// Save makes the key durable at path, readable to its owner alone. A node whose join is interrupted joins with the same key
+// later: the cluster admits a key once, and a token is spent once for it.
+func (r *Request) Save(path string) error {
+	return WriteSecret(path, encodePEM(blockKey, keyDER(r.key)))
+}
+
+// LoadRequest makes a request for the key that Save has left at path. The error wraps fs.ErrNotExist if there is none.
+func LoadRequest(path string) (*Request, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the key of a node that is to join: %w", err)
+	}
+	block, err := onlyBlock(path, content, blockKey)
+	if err != nil {
+		return nil, err
+	}
+	key, err := parseKey(path, block.Bytes)
+	if err != nil {
+		return nil, err
+	}
+	return requestOf(key)
+}
+
+func requestOf(key ed25519.PrivateKey) (*Request, error) {
 	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "rsqld node"}}, key)
 	if err != nil {
 		return nil, fmt.Errorf("making the certificate request: %w", err)
