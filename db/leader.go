@@ -202,6 +202,9 @@ func (n *Node) noRoom(err error) *Error {
 // noQuorum says that nothing was executed because no leader is to be had.
 func (n *Node) noQuorum() *Error {
 	reached, voters := n.reachableVoters()
+	if reached > voters/2 {
+		return noLeader(fmt.Sprintf("no quorum: no leader is elected, though this node can reach %d of %d voters; reads at level local still work", reached, voters))
+	}
 	return noLeader(fmt.Sprintf("no quorum: this node can reach %d of %d voters; reads at level local still work", reached, voters))
 }
 

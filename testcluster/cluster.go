@@ -292,6 +292,15 @@ func (c *Cluster) Partition(groups ...[]int) error {
 	return nil
 }
 
+// Cut loses every packet that one node sends to another, and not those that come back, until it is called with false, or Heal.
+func (c *Cluster) Cut(from, to int, cut bool) error {
+	if size := c.Size(); from < 1 || from > size || to < 1 || to > size {
+		return fmt.Errorf("there is no way from node %d to node %d: the nodes are 1 to %d", from, to, size)
+	}
+	c.network.Cut(from, to, cut)
+	return nil
+}
+
 // Heal ends all cuts, losses and delays. Nodes that are down stay so.
 func (c *Cluster) Heal() { c.network.Heal() }
 

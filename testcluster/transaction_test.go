@@ -185,11 +185,30 @@ func TestCommitTellsTheTruth(t *testing.T) {
 		if _, err := tx.ExecContext(ctx, "insert into t values(?)", round); err != nil {
 			t.Fatal(err)
 		}
-		killed := make(chan error, 1)
-		go func() { killed <- c.Kill(leader) }()
-		committed := tx.Commit()
-		if err := <-killed; err != nil {
+		ended := make(chan error, 1)
+		if answerLost := round%2 == 1; answerLost {
+			// The leader hears of the commit, and is not heard any more where the client is.
+			if err := c.Cut(leader, leader%3+1, true); err != nil {
+				t.Fatal(err)
+			}
+			before := c.Node(leader).Status().Raft.Last.Index
+			go func() { ended <- tx.Commit() }()
+			eventually(t, "the commit to be committed", func(context.Context) error {
+				if s := c.Node(leader).Status().Raft; s.Commit <= before {
+					return fmt.Errorf("%d is committed, and the log ended with %d", s.Commit, before)
+				}
+				return nil
+			})
+		} else {
+			go func() { ended <- tx.Commit() }()
+		}
+		if err := c.Kill(leader); err != nil {
 			t.Fatal(err)
+		}
+		c.Heal()
+		committed := <-ended
+		if committed != nil && round%2 == 1 {
+			t.Errorf("a transaction that was committed ended with %v", committed)
 		}
 		var failed *driver.Error
 		want := "1"
@@ -210,4 +229,7 @@ func TestCommitTellsTheTruth(t *testing.T) {
 		}
 	}
 	t.Logf("%d done, %d undone", done, undone)
+	if done < 2 {
+		t.Errorf("%d transactions of 4 were done", done)
+	}
 }

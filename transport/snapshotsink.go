@@ -13,6 +13,8 @@ import (
 
 // serveSnapshot takes a snapshot from the peer.
 func (l *link) serveSnapshot(s *Stream) {
+	receiver := snapshotReceiver{stall: l.endpoint.config.Limits.SnapshotStall, stream: s}
+	defer receiver.reading.Wait() // what is being read ends with the stream
 	defer s.finish(lastWords)
 	manifest := new(peerpb.SnapshotManifest)
 	if err := s.awaitFirst(l.endpoint.config.Limits.SnapshotStall); err != nil {
@@ -28,7 +30,7 @@ func (l *link) serveSnapshot(s *Stream) {
 		return
 	}
 	receipt := new(peerpb.SnapshotReceipt)
-	receiver := snapshotReceiver{stall: l.endpoint.config.Limits.SnapshotStall, stream: s, sink: sink}
+	receiver.sink = sink
 	err := receiver.receive()
 	l.endIfNonsense(err)
 	if err := errors.Join(err, sink.Close()); err != nil {
@@ -56,29 +58,37 @@ func (l *link) openSink(manifest *peerpb.SnapshotManifest) (SnapshotSink, *peerp
 	return sink, nil
 }
 
-// snapshotReceiver is one way of a snapshot from a peer.
+// snapshotReceiver is one way of a snapshot from a peer. A chunk is received and unpacked while the one before it is
+// checked and written, which is mostly waiting for the disk.
 type snapshotReceiver struct {
 	stall    time.Duration
 	stream   snapshotStream
 	sink     SnapshotSink
-	unpacker *unpacker
-	chunk    peerpb.SnapshotChunk
 	outlines [snapshotBatch][]byte
+	// reading is the goroutine that receives, which ends at the latest with the stream.
+	reading sync.WaitGroup
+}
+
+// arrivedChunk is a chunk, or why none will come.
+type arrivedChunk struct {
+	number          int
+	blocks, content []byte
+	err             error
 }
 
 // receive asks for the chunks that are wanted, takes them, and installs the snapshot.
 func (r *snapshotReceiver) receive() (err error) {
-	if r.unpacker, err = newUnpacker(); err != nil {
-		return err
-	}
-	defer r.unpacker.close()
 	if err := r.prepare(); err != nil {
 		return err
 	}
-	batches := slices.Collect(slices.Chunk(r.sink.Lacks(), snapshotBatch))
+	lacks := r.sink.Lacks()
+	batches := slices.Collect(slices.Chunk(lacks, snapshotBatch))
 	if len(batches) == 0 {
 		batches = [][]int{nil} // the sender is to hear that nothing else is wanted
 	}
+	arrived, failed := make(chan arrivedChunk), make(chan struct{})
+	defer close(failed)
+	r.reading.Go(func() { r.read(len(lacks), arrived, failed) })
 	asked := 0
 	for i, batch := range batches {
 		for ; asked < min(i+snapshotAhead, len(batches)); asked++ {
@@ -87,8 +97,12 @@ func (r *snapshotReceiver) receive() (err error) {
 			}
 		}
 		for range batch {
-			if err := r.take(); err != nil {
-				return err
+			chunk := <-arrived
+			if chunk.err == nil {
+				chunk.err = r.sink.Put(r.stream.Context(), chunk.number, chunk.blocks, chunk.content)
+			}
+			if chunk.err != nil {
+				return chunk.err
 			}
 		}
 	}
@@ -136,22 +150,55 @@ func (r *snapshotReceiver) ask(chunks []int, last bool) error {
 	return errors.Join(r.stream.Send(want), r.stream.Flush())
 }
 
-// take takes a chunk.
-func (r *snapshotReceiver) take() error {
-	if err := r.stream.awaitFirst(r.stall); err != nil {
-		return err
-	}
-	if err := r.stream.recv(&r.chunk, maxChunk); err != nil {
-		if errors.Is(err, ErrFirstFrame) {
-			return errStalled
+// read receives so many chunks, up to the first that fails. The memory of a chunk is used again for the next but one.
+func (r *snapshotReceiver) read(chunks int, arrived chan<- arrivedChunk, failed <-chan struct{}) {
+	var places [2]incomingChunk
+	defer places[0].close()
+	defer places[1].close()
+	for i := range chunks {
+		chunk := places[i%len(places)].take(r.stream, r.stall)
+		select {
+		case arrived <- chunk:
+		case <-failed:
+			return
 		}
-		return err
+		if chunk.err != nil {
+			return
+		}
 	}
-	content, err := r.unpacker.unpack(&r.chunk)
-	if err != nil {
-		return err
+}
+
+// incomingChunk is the memory of a chunk.
+type incomingChunk struct {
+	message  peerpb.SnapshotChunk
+	unpacker *unpacker
+}
+
+// take receives a chunk.
+func (c *incomingChunk) take(stream snapshotStream, stall time.Duration) (chunk arrivedChunk) {
+	if c.unpacker == nil {
+		if c.unpacker, chunk.err = newUnpacker(); chunk.err != nil {
+			return chunk
+		}
 	}
-	return r.sink.Put(r.stream.Context(), int(r.chunk.Number), r.chunk.Blocks, content)
+	if chunk.err = stream.awaitFirst(stall); chunk.err != nil {
+		return chunk
+	}
+	if chunk.err = stream.recv(&c.message, maxChunk); chunk.err != nil {
+		if errors.Is(chunk.err, ErrFirstFrame) {
+			chunk.err = errStalled
+		}
+		return chunk
+	}
+	chunk.number, chunk.blocks = int(c.message.Number), c.message.Blocks
+	chunk.content, chunk.err = c.unpacker.unpack(&c.message)
+	return chunk
+}
+
+func (c *incomingChunk) close() {
+	if c.unpacker != nil {
+		c.unpacker.close()
+	}
 }
 
 // endIfNonsense is endIf for a stream that its sender may break off whenever it likes.
