@@ -400,3 +400,13 @@ func run(t testing.TB, c *Conn, sql string) {
 		t.Fatalf("%s: %v", sql, err)
 	}
 }
+
+// shift takes the first of a list that several sessions share; false if there is none.
+func (f *fakeCluster) shift(list *[]sqlpb.Class) (first sqlpb.Class, any bool) {
+	f.set(func() {
+		if any = len(*list) > 0; any {
+			first, *list = (*list)[0], (*list)[1:]
+		}
+	})
+	return first, any
+}

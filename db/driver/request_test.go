@@ -23,9 +23,8 @@ func TestWriteIsSentAgain(t *testing.T) {
 			f.nodes[0].serve = func(s *fakeSession, _ *sqlpb.ClientFrame) { s.node.kill() }
 			refusals := []sqlpb.Class{sqlpb.Class_CLASS_NO_QUORUM, sqlpb.Class_CLASS_OUTCOME_UNKNOWN, sqlpb.Class_CLASS_BUSY}
 			f.nodes[1].serve = func(s *fakeSession, frame *sqlpb.ClientFrame) {
-				if len(refusals) > 0 {
-					s.send(failed(frame.GetExecute().Id, refusals[0], sqlpb.Retry_RETRY_SAME, "not yet"))
-					refusals = refusals[1:]
+				if refusal, any := f.shift(&refusals); any {
+					s.send(failed(frame.GetExecute().Id, refusal, sqlpb.Retry_RETRY_SAME, "not yet"))
 					return
 				}
 				s.answer(frame)

@@ -217,13 +217,12 @@ func TestCommitIsAskedFor(t *testing.T) {
 			vague := []sqlpb.Class{sqlpb.Class_CLASS_NO_QUORUM, sqlpb.Class_CLASS_OUTCOME_UNKNOWN, sqlpb.Class_CLASS_BUSY}
 			f.nodes[1].serve = func(s *fakeSession, frame *sqlpb.ClientFrame) {
 				commit := frame.GetCommit()
-				switch {
-				case commit == nil:
+				if commit == nil {
 					s.answer(frame)
 					return
-				case len(vague) > 0:
-					s.send(failed(commit.Id, vague[0], sqlpb.Retry_RETRY_SAME, "not yet"))
-					vague = vague[1:]
+				}
+				if class, any := f.shift(&vague); any {
+					s.send(failed(commit.Id, class, sqlpb.Retry_RETRY_SAME, "not yet"))
 					return
 				}
 				if d := test.answer.GetDone(); d != nil {
