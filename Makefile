@@ -34,9 +34,11 @@ unit:
 	@$(GO) test -timeout 300s $$($(GO) list $(PACKAGES) | grep -v '/testcluster$$')
 	@$(GO) test -timeout 300s ./testcluster
 
-cross: ## Build for every supported platform
+cross: ## Build for every supported platform, and vet the tests of every system
 	@for platform in $(PLATFORMS); do \
 		GOOS=$${platform%/*} GOARCH=$${platform#*/} $(GO) build -o /dev/null . && echo "built $$platform" || exit 1; done
+	@for system in linux darwin windows; do for tags in none soak figures crash; do \
+		GOOS=$$system $(GO) vet -unsafeptr=false -tags $$tags $(PACKAGES) && echo "vetted $$system, tag $$tags" || exit 1; done; done
 
 race: ## Run the tests under the race detector (needs a C compiler)
 	@CGO_ENABLED=1 $(GO) test -race -timeout 1200s $(PACKAGES)

@@ -3,14 +3,9 @@
 package testcluster_test
 
 import (
-	"context"
-	"fmt"
-	"strconv"
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/rsqld/rsqld/db/driver"
 )
 
 // TestDrillPausedNode proves: a node that the operating system does not run for a while, follower or leader, costs no
@@ -64,24 +59,4 @@ func (p *process) signal(s syscall.Signal) {
 	if err := p.command.Process.Signal(s); err != nil {
 		p.t.Fatal(err)
 	}
-}
-
-// termOf asks a node for its term.
-func termOf(t *testing.T, p *process) (term uint64) {
-	t.Helper()
-	p.eventually("to tell its term", func(ctx context.Context) error {
-		return withConn(ctx, p.config(), func(c *driver.Conn) error {
-			rows, err := control(ctx, c, "status")
-			for _, row := range rows {
-				if row[0] == "term" {
-					term, err = strconv.ParseUint(row[1].(string), 10, 64)
-				}
-			}
-			if err == nil && term == 0 {
-				err = fmt.Errorf("status is %v", rows)
-			}
-			return err
-		})
-	})
-	return term
 }

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -321,18 +322,51 @@ func (p *process) eventuallyValue(want any, sql string) {
 	})
 }
 
-// role asks a node what it is.
-func (p *process) role(ctx context.Context) (role string, err error) {
+// status asks a node for one line of its status.
+func (p *process) status(ctx context.Context, key string) (value string, err error) {
 	err = withConn(ctx, p.config(), func(c *driver.Conn) error {
 		rows, err := control(ctx, c, "status")
 		for _, row := range rows {
-			if row[0] == "role" {
-				role = row[1].(string)
+			if row[0] == key {
+				value = row[1].(string)
 			}
 		}
 		return err
 	})
-	return role, err
+	return value, err
+}
+
+// role asks a node what it is.
+func (p *process) role(ctx context.Context) (string, error) { return p.status(ctx, "role") }
+
+// applied asks a node how far it has come.
+func (p *process) applied(ctx context.Context) int64 {
+	p.t.Helper()
+	text, err := p.status(ctx, "applied")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	index, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return index
+}
+
+// termOf asks a node for its term.
+func termOf(t *testing.T, p *process) (term uint64) {
+	t.Helper()
+	p.eventually("to tell its term", func(ctx context.Context) error {
+		text, err := p.status(ctx, "term")
+		if err == nil {
+			term, err = strconv.ParseUint(text, 10, 64)
+		}
+		if err == nil && term == 0 {
+			err = errors.New("its term is zero")
+		}
+		return err
+	})
+	return term
 }
 
 // leaderOf waits until one of the nodes leads.

@@ -1,4 +1,4 @@
-//go:build !soak
+//go:build !soak || windows
 
 package testcluster_test
 

@@ -33,24 +33,6 @@ func (p *process) limitFiles(bytes uint64) {
 	}
 }
 
-// applied asks a node how far it has come.
-func (p *process) applied(ctx context.Context) (index int64) {
-	p.t.Helper()
-	err := withConn(ctx, p.config(), func(conn *driver.Conn) error {
-		rows, err := control(ctx, conn, "status")
-		for _, row := range rows {
-			if row[0] == "applied" {
-				index, err = strconv.ParseInt(row[1].(string), 10, 64)
-			}
-		}
-		return err
-	})
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return index
-}
-
 // ready is what an operator's probe asks.
 func (p *process) ready() (said string, ready bool) {
 	p.t.Helper()
