@@ -60,8 +60,8 @@ mutants: ## Prove that the simulator finds faults: each mutant of the source mus
 compare: ## Measure proposals a second beside etcd's core, in turns (a module of its own: downloads etcd's)
 	@cd testcluster/etcdbench && $(GO) vet . && $(GO) test . && $(GO) run .
 
-soak: ## Drills on whole clusters: pauses, stalled, full and broken disks, load, replacement (five minutes)
-	@$(GO) test -tags soak -timeout 1800s -count=1 -v -run TestDrill ./testcluster | \
+soak: ## Drills on whole clusters: fire, pauses, stalled, full and broken disks, load, replacement (twenty minutes)
+	@$(GO) test -tags soak -timeout 2400s -count=1 -v -run 'TestDrill|TestTransfersUnderFire' ./testcluster | \
 		awk '/^ *(drill=|--- FAIL|FAIL|ok|panic)|_test.go:.*(became|later|after)|^        time=.*role changed/; /^ *(--- )?FAIL/ {failed=1} END {exit failed}'
 
 crash: ## Kill all processes of a cluster N (50) times under load, and look for what was acknowledged
